@@ -34,24 +34,35 @@ def use_bf16(precision: str, device: torch.device) -> bool:
 
 @contextlib.contextmanager
 def kernel_settings(device: torch.device, deterministic: bool) -> Iterator[None]:
-    """Use TF32 inside the block, with the fastest kernels or, if `deterministic`, with bit-identical results.
+    """Use the fastest kernels inside the block or, if `deterministic`, those with bit-identical results.
 
-    Previous settings are restored. On a CPU nothing changes.
+    Products of float32 are not rounded to TF32. Previous settings are restored. On a CPU nothing changes.
     """
     if device.type != "cuda":
         yield
         return
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.backends.cudnn.benchmark,
-        torch.get_float32_matmul_precision(),
-    )
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
-    torch.set_float32_matmul_precision("high")
     try:
-        yield
+        with full_precision(device):
+            yield
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
-        torch.set_float32_matmul_precision(before[2])
+
+
+@contextlib.contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute products of float32 on a GPU inside the block without rounding to TF32, which torch's convolutions do by default."""
+    if device.type != "cuda":
+        yield
+        return
+    # torch's older functions, such as torch.get_float32_matmul_precision, raise if the caller has used these
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = matmul.fp32_precision, convolution.fp32_precision
+    matmul.fp32_precision = convolution.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision, convolution.fp32_precision = before

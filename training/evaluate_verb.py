@@ -9,7 +9,7 @@ from typing import Any
 from common.errors import DataError
 from training.data.remote import local_copy
 from training.data.shards import RESIDENT_BYTES, load
-from training.device import choose_device
+from training.device import choose_device, kernel_settings
 from training.evaluation import accuracy, memorization, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
@@ -37,7 +37,9 @@ def verb(arguments: argparse.Namespace) -> int:
         [data] = with_features(config, (data,), cache, device, progress=not arguments.json)
     trained = load_trained_networks(arguments.run, len(data.class_names), device)
     data = data.to(device)
-    predicted = predict(trained.networks, data, make_augmenter(config, data, device), precision == "bf16")
+    augmenter = make_augmenter(config, data, device)
+    with kernel_settings(device, config.deterministic):  # those of training
+        predicted = predict(trained.networks, data, augmenter, precision == "bf16")
     result: dict[str, Any] = {"set_name": arguments.set_name, "step": trained.step, "images": len(data)}
     result["accuracy"] = accuracy(predicted, data.labels)
     if not bool(data.is_clean.all()):

@@ -17,7 +17,7 @@ from training.config import NetworkConfig, TrainConfig
 from training.data.augment import Augmenter
 from training.data.image_stores import ImageStore, StreamedImages
 from training.data.shards import ImageSet
-from training.device import use_bf16
+from training.device import full_precision, use_bf16
 from training.features.store import FeatureStore
 from training.features.vectors import FeatureVectors
 from training.models.linear_head import head_name
@@ -68,7 +68,7 @@ def with_features(
     for data in sets:
         digests = _digests(data.images)
         if store.missing(digests):
-            with _lock(folder / f"{key}.lock", stop):
+            with _lock(folder / f"{key}.lock", stop), full_precision(device):
                 store.refresh()
                 _compute(network, data, digests, store, config, device, bf16, progress, stop)
         result.append(replace(data, images=FeatureVectors(store.get(digests))))
