@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from common.errors import UsageError
 from training.data.order import process_slice
 from training.device import choose_device
 
@@ -79,13 +80,16 @@ class Processes:
 
 @contextlib.contextmanager
 def join_processes() -> Iterator[tuple[Processes, torch.device]]:
-    """Join the processes that torchrun started, if any; yield them and the device of this process."""
+    """Join the processes that torchrun started, if any; yield them and the device of this process.
+
+    Raises UsageError if there are more of them than GPUs on a machine that has some.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes(), choose_device()
         return
     device = choose_device()
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = _own_gpu(int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     barrier_group = dist.new_group(backend="gloo", timeout=BARRIER_TIMEOUT)
@@ -94,3 +98,14 @@ def join_processes() -> Iterator[tuple[Processes, torch.device]]:
         yield Processes(dist.get_rank(), dist.get_world_size(), weakref.ref(barrier_group)), device
     finally:
         dist.destroy_process_group()
+
+
+def _own_gpu(local_rank: int) -> torch.device:
+    """Return the GPU of the process with this rank on its machine; NCCL allows one process for each."""
+    gpus = torch.cuda.device_count()
+    if local_rank >= gpus:
+        raise UsageError(
+            f"torchrun: started more processes on this machine than torch sees GPUs ({gpus}); set --nproc-per-node to at most "
+            f"{gpus}, or check CUDA_VISIBLE_DEVICES"
+        )
+    return torch.device("cuda", local_rank)

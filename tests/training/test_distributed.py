@@ -18,7 +18,7 @@ from training import checkpoint, metrics
 from training.__main__ import main
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.data.shards import load_pair
-from training.distributed import Processes
+from training.distributed import Processes, join_processes
 from training.method_config import CoTeachingConfig, MentorMixConfig, MentorNetConfig
 from training.models.synchronized_batch_norm import SynchronizedBatchNorm, synchronize_batch_norms
 from training.trainer import Trainer
@@ -227,3 +227,16 @@ def test_batches_and_methods_that_cannot_be_shared_are_refused(dataset: Path) ->
         Trainer(config("vanilla"), *sets, cpu, Processes(0, 3))
     with pytest.raises(UsageError, match="dividemix trains in a single process"):
         Trainer(config("dividemix"), *sets, cpu, Processes(0, 2))
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch would raise "CUDA error: invalid device ordinal" in the last processes, and the others would wait for them."""
+    for name, value in {"WORLD_SIZE": "4", "RANK": "2", "LOCAL_RANK": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with (
+        pytest.raises(UsageError, match=r"than torch sees GPUs \(2\); set --nproc-per-node to at most 2"),
+        join_processes(),
+    ):
+        pass
