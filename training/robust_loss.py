@@ -74,7 +74,7 @@ class RobustLoss:
         """Return the loss of a batch, a scalar with gradient, with the weight of each label if the method has weights.
 
         images float [B, C, H, W]; labels int64 [B]; index int64 [B]: rows of these examples in the training set
-        (required by ELR). Raises UsageError after `steps` calls, and for a missing index.
+        (required by ELR). Raises UsageError after `steps` calls, for a missing index, and for a batch on another kind of device.
         """
         if self._needs_index and index is None:
             raise UsageError(
@@ -88,6 +88,11 @@ class RobustLoss:
         draws = self.method.draw(
             shape, generator(self.seed, self.done, type(self.method).__name__, self.device)
         )
+        if images.device.type != self.device.type and (draws or self._tensors()):
+            raise UsageError(
+                f"the batch is on {str(images.device)!r}, and the state of the loss on {str(self.device)!r}; create the loss with "
+                f"device={images.device.type!r}"
+            )
         batch = Batch(
             images=images,
             labels=labels,

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from common.errors import DataError, UsageError
 from tests.training.conftest import striped, write_set
 from training import (
     ELR,
+    GCE,
     MentorMix,
     MentorNet,
     Mixup,
+    Reed,
     RobustLoss,
     export_run,
     load_network,
@@ -117,6 +120,29 @@ def test_a_loss_computes_in_the_precision_of_the_surrounding_autocast(dtype: tor
     assert computed == [dtype] * 3
     outcome.loss.backward()
     assert all(one.grad is not None for one in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "has_state"),
+    [
+        (lambda: MentorMix(600), True),
+        (lambda: MentorNet(600), True),
+        (lambda: Mixup(20), True),
+        (lambda: ELR(20, examples=16, classes=3), True),
+        (lambda: GCE(20), False),
+        (lambda: Reed(20), False),
+    ],
+)
+def test_a_batch_on_another_device_is_an_error_that_names_the_argument(
+    make: Callable[[], Any], has_state: bool
+) -> None:
+    images, labels = (one.to("meta") for one in batch(0))  # a device without values in place of a GPU
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3)).to("meta")
+    expected = (
+        pytest.raises(UsageError, match="create the loss with device='meta'") if has_state else nullcontext()
+    )
+    with expected:
+        make()(network, images, labels, torch.arange(16))
 
 
 @pytest.mark.parametrize(
