@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.training.method_cases import METHOD_CASES
 from training.config import NetworkConfig, TrainConfig
+from training.device import kernel_settings
 from training.method_config import DropoutConfig
 from training.methods.interface import Batch, RunFacts
 from training.methods.registry import make_method
@@ -85,7 +86,7 @@ def test_loss_gradients_and_state_equal_those_of_the_cpu(
     device: torch.device, method_name: str, section: dict[str, Any], epoch: int
 ) -> None:
     reference = take_steps(method_name, section, epoch, CPU, torch.contiguous_format)
-    with torch.backends.cudnn.flags(allow_tf32=False, deterministic=True):
+    with kernel_settings(device, deterministic=True):
         tensors = take_steps(method_name, section, epoch, device, torch.channels_last)
     assert sum(name.startswith("gradient") for name in tensors) > 1
     assert tensors.keys() == reference.keys()
