@@ -208,9 +208,15 @@ def train_run(run: Run, folders: StudyFolders, stop: Callable[[], bool], *, prog
             )
             run_state.clear_failure(output, run.name)
         except Exception as error:  # one run that fails must not end a study of many
-            text = f"{type(error).__name__}: {error}"
-            run_state.record_failure(output, run.name, text, traceback.format_exc())
+            run_state.record_failure(output, run.name, _cause(error), traceback.format_exc())
     return True
+
+
+def _cause(error: Exception) -> str:
+    """Return why a run failed, with a remedy if the GPU is out of memory."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the GPU is out of memory ({error}); add accumulate: 2 (or more) to overrides, or use fewer --jobs"
+    return f"{type(error).__name__}: {error}"
 
 
 def _check_files(run: Run, folder: Path) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from common.atomic_file import temporary_path
 from common.errors import UsageError
@@ -105,6 +106,22 @@ def test_a_failure_of_another_command_is_not_tried_again_until_the_next(
     assert set(runner.run_all([first, second], folders, jobs=1)) == {first, second}
     assert trained == [first.name]
     assert run_state.read_failure(tmp_path, first.name) == "RuntimeError: again"
+
+
+def test_a_run_that_lacks_memory_of_the_gpu_is_recorded_with_a_remedy(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [cell] = grid.make_cells(small_study(levels=(0.4,), seeds=(0,)), dataset)
+
+    def train(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+
+    monkeypatch.setattr(runner, "run_training", train)
+    list(runner.run_all([cell.run], runner.StudyFolders(dataset, "test", tmp_path), jobs=1))
+    recorded = run_state.read_failure(tmp_path, cell.run.name)
+    assert recorded == (
+        "the GPU is out of memory (tried to allocate 3 GiB); add accumulate: 2 (or more) to overrides, or use fewer --jobs"
+    )
 
 
 def test_a_run_whose_start_was_killed_starts_again(dataset: Path, tmp_path: Path) -> None:
