@@ -33,9 +33,12 @@ class FeatureVectors:
         return replace(self, vectors=self.vectors[rows.to(self.vectors.device)])
 
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Yield the features float32 [B, C, 1, 1] for each int64 [B] of `rows`."""
+        """Yield the features float32 [B, C, 1, 1] for each int64 [B] of `rows`, selected on the device without waiting."""
         for index in rows:
-            yield self.vectors[index.to(self.vectors.device)][:, :, None, None]
+            device_index = index.to(
+                self.vectors.device, non_blocking=True
+            )  # do not wait for the batch before
+            yield self.vectors[device_index][:, :, None, None]
 
 
 class NoAugmentation(Augmenter):

@@ -19,6 +19,8 @@ from tests.training.methods.linear_student import CLASSES, B
 from training.averaging import AveragedWeights
 from training.config import AugmentConfig, TrainConfig
 from training.data.augment import Augmenter
+from training.data.image_stores import ImageStore, ResidentImages
+from training.features.vectors import FeatureVectors
 from training.methods.clean_share import CleanShareEstimate
 from training.methods.interface import Batch, RunFacts
 from training.methods.registry import make_method
@@ -129,6 +131,27 @@ def test_augmentation_needs_no_value() -> None:
     )  # fmt: skip
     images = torch.empty(B, 3, 9, 9, dtype=torch.uint8, device=META)
     assert moved.train(images, on_meta, slice(0, B)).shape == (B, 3, 6, 6)
+
+
+class Copies(TorchFunctionMode):
+    """Raise for copies from the CPU that wait for the device."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        waits = func is Tensor.to and args[0].device == CPU and not (kwargs or {}).get("non_blocking")
+        assert not waits, "a copy waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        ResidentImages(torch.empty(40, 3, 8, 8, dtype=torch.uint8, device=META)),
+        FeatureVectors(torch.empty(40, 3, device=META)),
+    ],
+)
+def test_batches_of_a_resident_set_wait_for_no_earlier_batch(store: ImageStore) -> None:
+    with Copies():
+        assert [len(batch) for batch in store.batches(torch.arange(40).split(16))] == [16, 16, 8]
 
 
 @pytest.mark.parametrize(
