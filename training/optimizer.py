@@ -96,22 +96,25 @@ class AdamW:
     ) -> None:
         """Take `free` and `factors` as MomentumSGD does."""
         self._parameters = dict(parameters)
+        # As few groups as possible: on a GPU each costs some ten kernel launches, whatever it holds.
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         decaying, factors = _decaying(self._parameters, free), factors or {}
-        groups = [
-            {"params": [p], "weight_decay": weight_decay if name in decaying else 0.0, "name": name}
-            for name, p in self._parameters.items()
-        ]
-        self._optimizer = torch.optim.AdamW(groups, lr=0.0)
-        self._factors = [factors.get(name, 1.0) for name in self._parameters]
-        initial_state = {
-            index: {
+        for name, parameter in self._parameters.items():
+            groups.setdefault((name in decaying, factors.get(name, 1.0)), []).append(parameter)
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": members, "weight_decay": weight_decay if decays else 0.0}
+                for (decays, _), members in groups.items()
+            ],
+            lr=0.0,
+        )
+        self._factors = [factor for _, factor in groups]
+        for p in self._parameters.values():
+            self._optimizer.state[p] = {
                 "step": torch.tensor(0.0),
                 "exp_avg": torch.zeros_like(p),
                 "exp_avg_sq": torch.zeros_like(p),
             }
-            for index, p in enumerate(self._parameters.values())
-        }
-        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": initial_state})
         self.state: Mapping[str, Tensor] = {
             f"{name}.{key}": tensor
             for name, p in self._parameters.items()

@@ -1,6 +1,7 @@
 """The parts of the loop: optimizer, averaging, order, augmentation, networks, configuration."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -169,6 +170,28 @@ def test_adamw_is_torchs_own_with_decay_on_kernels_alone() -> None:
     for one, other in zip(net.parameters(), peer.parameters(), strict=True):
         assert torch.allclose(one, other, rtol=1e-6)
         assert one.grad is None
+
+
+def test_adamw_groups_parameters_with_equal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the time of a step grows with the number of groups."""
+    given: list[list[dict[str, Any]]] = []
+    torchs = torch.optim.AdamW
+
+    def record(groups: list[dict[str, Any]], **others: Any) -> torch.optim.AdamW:
+        given.append(groups)
+        return torchs(groups, **others)
+
+    monkeypatch.setattr(torch.optim, "AdamW", record)
+    shapes = {"weight": (2, 2), "bias": (2,)}
+    parameters = {
+        f"{layer}.{name}": nn.Parameter(torch.zeros(shape))
+        for layer in range(50)
+        for name, shape in shapes.items()
+    }
+    AdamW(parameters, 0.1, factors={name: 0.5 for name in parameters if name.startswith("1")})
+    [groups] = given
+    assert len(groups) == 4  # with and without decay, at two rates
+    assert sum(len(group["params"]) for group in groups) == len(parameters)
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
