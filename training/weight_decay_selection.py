@@ -37,7 +37,8 @@ def select_weight_decay(
     accuracies = _recorded_accuracies(directory, candidates)
     first = processes.rank == 0
     if not processes.any(first and accuracies is not None, device):
-        accuracies = validation_accuracies(config, train, device, stop, progress=progress)
+        # Each process trains all candidates; only the first says so.
+        accuracies = validation_accuracies(config, train, device, stop, progress=progress and first)
     measured = accuracies or dict.fromkeys(candidates, 0.0)  # of another process than the first
     best = max(measured, key=lambda decay: (measured[decay], decay))
     chosen = [decay for decay in candidates if processes.any(first and decay == best, device)]

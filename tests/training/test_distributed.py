@@ -51,9 +51,11 @@ with join_processes() as (processes, device):
         results = norm_steps(synchronize_batch_norms(norm, 2), shape, processes.part(shape[0]))
         save_file(results, Path(sys.argv[2]) / f"{name}-{processes.rank}.safetensors")
     shares = {1e-4: processes.rank, 1e-3: 1 - processes.rank}  # the processes prefer different values
-    weight_decay_selection.validation_accuracies = lambda *_, **__: shares
+    shown = []
+    weight_decay_selection.validation_accuracies = lambda *_, progress: shown.append(progress) or shares
     chosen, _ = weight_decay_selection.select_weight_decay(
-        config("vanilla", weight_decays=tuple(shares)), sets[0], Path(sys.argv[2]) / "new", device, processes)
+        config("vanilla", weight_decays=tuple(shares)), sets[0], Path(sys.argv[2]) / "new", device, processes, progress=True)
+    assert shown == [processes.rank == 0], "only the first process shows the progress of trials"
     assert chosen.optimizer.weight_decay == 1e-3, "not that of the first process"
 assert processes.barrier_group() is None, "threads of a process group that is left while Python exits can abort the process"
 """
