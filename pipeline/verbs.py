@@ -236,9 +236,9 @@ def with_json(run: Callable[[argparse.Namespace, Say], dict[str, Any]]) -> Verb:
 
 
 def print_json(arguments: argparse.Namespace, result: Any) -> None:
-    """Print the result as JSON if --json is given."""
+    """Print the result as JSON if --json is given; in ASCII, since the escapes of other encodings are not those of JSON."""
     if arguments.json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(result))
 
 
 VERBS: dict[str, Verb] = {

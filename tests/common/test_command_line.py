@@ -1,6 +1,7 @@
 """Mapping of errors to exit codes and messages."""
 
 import contextlib
+import json
 import os
 import resource
 import subprocess
@@ -61,6 +62,19 @@ def test_help_is_printed_in_any_encoding(package: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     if package == "pipeline":
         assert "CODE,\\u2026" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_json_is_printed_in_any_encoding(encoding: str, tmp_path: Path) -> None:
+    names = ["caf\u00e9", "\u72d7", "\U0001f41c"]
+    for name in names:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.jpg").write_bytes(b"\xff\xd8\xff")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "list-folder", tmp_path / "photos", "--output", tmp_path / "a.csv", "--json"],
+        capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert json.loads(done.stdout.decode(encoding))["classes"] == sorted(names)
 
 
 @pytest.mark.parametrize("lines", [1, 100_000])
