@@ -35,6 +35,7 @@ from pipeline.config import DedupeConfig, load_config
 from pipeline.jobs.split import make_plan
 from pipeline.keyed_hash import bucket, bucket_count, shard_key
 from pipeline.layout import Layout
+from pipeline.running.stage import manifest_digest
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
@@ -179,7 +180,11 @@ def write_tables(
         about = {"buckets": buckets, "counts": {}, "config": {"ingest": INGEST}}
         commit.commit(path, table.name, [shard for shard in shards if shard], about)
     if "duplicates" in names:
-        about = {"counts": {}, "config": {"dedupe": output_values(DedupeConfig())}}
+        about = {
+            "counts": {},
+            "config": {"dedupe": output_values(DedupeConfig())},
+            "inputs": {"images": manifest_digest(layout.images)},
+        }
         commit.commit(layout.duplicates, DUPLICATE.name, [], about)
 
 

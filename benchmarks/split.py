@@ -89,10 +89,10 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
             )
             for index, part in enumerate(parts)
         ]
-        counts = {"buckets": buckets, "counts": {}, "config": about}
+        made = {"buckets": buckets, "counts": {}, "config": about}
         if kind is DUPLICATE:
-            counts["inputs"] = {"images": manifest_digest(str(output / "ingest/images"))}
-        commit.commit(path, kind.name, [shard for shard in shards if shard], counts)
+            made["inputs"] = {"images": manifest_digest(str(output / "ingest/images"))}
+        commit.commit(path, kind.name, [shard for shard in shards if shard], made)
     config = {
         "source": str(output), "classes": CLASSES, "clean": ["-"], "test": ["-"], "web": ["-"], "votes": ["-"],
         "noise": {"levels": LEVELS, "colors": ["red", "blue"]},
