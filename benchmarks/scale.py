@@ -178,6 +178,8 @@ def write_tables(
                 write_shard(path, stem, table.schema, [make(order[edges[index] : edges[index + 1]])])
             )
         about = {"buckets": buckets, "counts": {}, "config": {"ingest": INGEST}}
+        if name == "verdicts":
+            about["inputs"] = {"retrievals": manifest_digest(layout.retrievals)}
         commit.commit(path, table.name, [shard for shard in shards if shard], about)
     if "duplicates" in names:
         about = {

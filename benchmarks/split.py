@@ -90,8 +90,9 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
             for index, part in enumerate(parts)
         ]
         made = {"buckets": buckets, "counts": {}, "config": about}
-        if kind is DUPLICATE:
-            made["inputs"] = {"images": manifest_digest(str(output / "ingest/images"))}
+        if kind in (VERDICT, DUPLICATE):
+            tables = {name: str(output / "ingest" / name) for name in ("images", "retrievals")}
+            made["inputs"] = {name: manifest_digest(path) for name, path in tables.items()}
         commit.commit(path, kind.name, [shard for shard in shards if shard], made)
     config = {
         "source": str(output), "classes": CLASSES, "clean": ["-"], "test": ["-"], "web": ["-"], "votes": ["-"],

@@ -65,6 +65,7 @@ def _about(output: str) -> dict[str, Any]:
     for name, folder in folders.items():
         directory.read_manifest(folder)
         inputs[name] = files.sha256(files.join(folder, MANIFEST))
+    directory.check_current(folders["verdicts"], inputs["retrievals"], "aggregate", "retrievals")
     for name, stage in (("features", "embed"), ("duplicates", "dedupe")):
         directory.check_current(folders[name], inputs["images"], stage)
     libraries = {name: version(name) for name in _LIBRARIES}

@@ -96,20 +96,27 @@ def is_up_to_date(config: BuildConfig, output: str) -> bool:
     return stage_of(config, output).is_done(*layout.outputs("split")) and is_whole(layout.dataset)
 
 
+def _check_current(tables: dict[str, str], stage: Stage) -> None:
+    """Raise DataError for a table that was made from an earlier one of ingest: it describes other images, or other rows."""
+    directory.check_current(tables["verdicts"], stage.inputs["retrievals"], "aggregate", "retrievals")
+    directory.check_current(tables["duplicates"], stage.inputs["images"], "dedupe")
+    if "features" in tables:
+        directory.check_current(tables["features"], stage.inputs["images"], "embed")
+
+
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
     """Run the stage unless it is up to date.
 
     Sets whose content would not change are not written again. Raises DataError if a class has too few clean images, or
-    too few wrong ones and `on_shortage` is error, or if the near-duplicates or features are older than the images.
+    too few wrong ones and `on_shortage` is error, or if the verdicts are older than the list of images, or the
+    near-duplicates or features older than the images.
     """
     layout = Layout(output)
     stage = stage_of(config, output)
     up_to_date = not force and is_up_to_date(config, output)
     notes: tuple[str, ...] = ()
     if not up_to_date:
-        for name, made_by in (("duplicates", "dedupe"), ("features", "embed")):
-            if name in stage.inputs:
-                directory.check_current(tables_of(config, output)[name], stage.inputs["images"], made_by)
+        _check_current(tables_of(config, output), stage)
         plan, duplicates = make_plan(config, output), directory.read_manifest(layout.duplicates)
         about = {
             **stage.about,

@@ -4,7 +4,7 @@ import hashlib
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -239,14 +239,17 @@ def read_shard(
             ) from error
 
 
-def check_current(folder: str, images_digest: str, stage: str) -> None:
-    """Raise DataError unless the table that `stage` has written to `folder` was made from the present images.
+def check_current(
+    folder: str, digest: str, stage: str, made_from: Literal["images", "retrievals"] = "images"
+) -> None:
+    """Raise DataError unless the table that `stage` has written to `folder` was made from the present images or lists.
 
-    images_digest: SHA-256 of the manifest of the table of images.
+    made_from: a table of ingest; digest: SHA-256 of its manifest.
     """
     inputs = read_manifest(folder).about.get("inputs")
-    if not isinstance(inputs, dict) or inputs.get("images") != images_digest:
-        raise DataError(f"{folder}: the table is older than the images; run `python -m pipeline {stage}`")
+    if not isinstance(inputs, dict) or inputs.get(made_from) != digest:
+        title = {"images": "the images", "retrievals": "the list of images"}[made_from]
+        raise DataError(f"{folder}: the table is older than {title}; run `python -m pipeline {stage}`")
 
 
 def check_digest(folder: str, shard: Shard) -> None:

@@ -225,16 +225,21 @@ def test_what_is_missing_is_reported_with_a_remedy(audited, tmp_path, capsys, da
     assert (copy / "audit" / "suspects" / "_manifest.json").exists()  # the old table stays
 
 
-def test_an_older_feature_table_is_refused(audited, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("features", "older than the images; run `python -m pipeline embed`"),
+        ("verdicts", "older than the list of images; run `python -m pipeline aggregate`"),
+    ],
+)
+def test_an_older_table_is_refused(audited, tmp_path, capsys, table, message):
     copy = tmp_path / "out"
     shutil.copytree(audited, copy)
-    layout = Layout(str(copy))
-    manifest = directory.read_manifest(layout.features)
-    commit.swap(
-        layout.features, type(manifest)(manifest.table, manifest.rows, manifest.shards, {"inputs": {}})
-    )
+    folder = getattr(Layout(str(copy)), table)
+    manifest = directory.read_manifest(folder)
+    commit.swap(folder, type(manifest)(manifest.table, manifest.rows, manifest.shards, {"inputs": {}}))
     assert main(["audit", str(copy)]) == 1
-    assert "older than the images; run `python -m pipeline embed`" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_an_image_without_features_is_named(audited, tmp_path, capsys):

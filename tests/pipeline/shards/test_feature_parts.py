@@ -105,19 +105,23 @@ def test_blue_instance_without_weights_is_an_error_of_the_configuration(
     )
 
 
-def test_tables_that_are_older_than_the_images_are_refused(
+def test_tables_that_are_older_than_those_of_ingest_are_refused(
     world: World, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The dataset would state that the leak search has covered its images."""
+    """The dataset would state that the leak search has covered its images, and have the verdicts of other ones."""
     output = copied(built, tmp_path / "out")
     write_features(output)
     layout = Layout(str(output))
-    for folder, stage in ((layout.duplicates, "dedupe"), (layout.features, "embed")):
+    for folder, made_from, title, stage in (
+        (layout.verdicts, "retrievals", "the list of images", "aggregate"),
+        (layout.duplicates, "images", "the images", "dedupe"),
+        (layout.features, "images", "the images", "embed"),
+    ):
         manifest = directory.read_manifest(folder)
-        inputs = {**manifest.about["inputs"], "images": "of other images"}
+        inputs = {**manifest.about["inputs"], made_from: "another one"}
         commit.swap(folder, replace(manifest, about={**manifest.about, "inputs": inputs}))
         assert split(world, output) == 1
-        message = f"{folder}: the table is older than the images; run `python -m pipeline {stage}`"
+        message = f"{folder}: the table is older than {title}; run `python -m pipeline {stage}`"
         assert message in capsys.readouterr().err
         commit.swap(folder, manifest)
     assert not (output / "dataset").exists()
