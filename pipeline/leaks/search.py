@@ -12,6 +12,7 @@ from pipeline.dedupe.feature_neighbors import nearest_tests
 from pipeline.dedupe.leak_search import leak_search
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.dedupe.local_match import SIDE, can_match, matches
+from pipeline.embed.loading import network_libraries
 from pipeline.embed.spec import NetworkSpec
 from pipeline.ingest.fingerprint import Fingerprints, byte_rows
 from pipeline.leaks.collect import CONFIG, Collection, collect
@@ -57,7 +58,7 @@ def search_leaks(
     network for the search of altered copies, None for a search by hashes alone. Memory: 3 KB for each different image, 20 KB
     with a network. Raises UsageError and DataError like `read_images`, and DataError if `cache_file` is no cache.
     """
-    features = [spec.key(), STAGE_VERSIONS["embed"]] if spec else None
+    features = spec.key(STAGE_VERSIONS["embed"], network_libraries()) if spec else None
     cache = PrintCache(cache_file, [STAGE_VERSIONS["ingest"], library_versions(), asdict(CONFIG), features])
     collections = []
     try:

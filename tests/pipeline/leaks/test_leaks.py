@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from common.errors import DataError
 from pipeline.__main__ import main
+from pipeline.embed import loading
 from pipeline.leaks import collect
 from pipeline.leaks.inputs import read_images
 from tests.pipeline.dedupe.samples import photograph
@@ -181,7 +182,7 @@ def test_weights_and_network_belong_together(folders, capsys):
     assert "--weights and --network belong together" in capsys.readouterr().err
 
 
-def test_altered_copies_are_found_with_a_network(tmp_path, capsys):
+def test_altered_copies_are_found_with_a_network(tmp_path, capsys, monkeypatch):
     pytest.importorskip("timm")
     from tests.pipeline.embed.conftest import NETWORK, save_weights
 
@@ -204,6 +205,9 @@ def test_altered_copies_are_found_with_a_network(tmp_path, capsys):
     assert "embedding" in {row["witness"] for row in pairs}
     assert "features of" in counts["search"]
     assert leaks(capsys, *arguments)["decoded"] == 0
+    installed = loading.version
+    monkeypatch.setattr(loading, "version", lambda name: "0.0" if name == "torch" else installed(name))
+    assert leaks(capsys, *arguments)["decoded"] == 8
 
 
 @pytest.mark.parametrize(
