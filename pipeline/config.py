@@ -193,14 +193,16 @@ class ShardsConfig:
     max_rows: int = output(4096)
     """Number of clean images in one shard of a set, approximately at most; 1 to 10,000,000."""
     max_megabytes: int = output(256)
-    """Encoded images that one task holds in memory, in MiB, approximately at most; 1 to 1,000,000. A lower limit gives more
-    and smaller shards."""
+    """Encoded images that one task holds in memory, in MiB, approximately at most; 1 to 1,024, since a table of Arrow holds
+    2 GiB of them. A lower limit gives more and smaller shards."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_rows <= 10_000_000:
             raise ValueError(f"max_rows must be 1 to 10,000,000, got {self.max_rows}")
-        if not 1 <= self.max_megabytes <= 1_000_000:
-            raise ValueError(f"max_megabytes must be 1 to 1,000,000, got {self.max_megabytes}")
+        if (
+            not 1 <= self.max_megabytes <= 1024
+        ):  # half of parquet.MAX_IMAGE_BYTES, because buckets differ in size
+            raise ValueError(f"max_megabytes must be 1 to 1,024, got {self.max_megabytes}")
 
 
 @dataclass(frozen=True)

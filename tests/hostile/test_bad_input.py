@@ -25,6 +25,8 @@ from tests.hostile.conftest import Run, Tiny
         (["--set", "noise.class_map=vots"], "or 'vots' is not one of next, votes"),
         (["--set", "noise.trials=0"], "noise: trials must be 1 to 10,000, got 0"),
         (["--set", "shards.max_rows=0"], "shards: max_rows must be 1 to 10,000,000, got 0"),
+        # An overflow of Arrow in a task, before there was this limit.
+        (["--set", "shards.max_megabytes=1025"], "shards: max_megabytes must be 1 to 1,024, got 1025"),
         (["--set", "noise.class_map={ant: dog}"], "class_map names 'dog', which is not in classes"),
         (["--set", "classes=[ant]"], "classes must name two or more classes, got 1; add one"),
         (["--set", "classes=[ant, bee, ant]"], "classes lists 'ant' twice; remove one"),
