@@ -53,6 +53,7 @@ def retrieve_similar(build: str, per_class: int, output: str) -> dict[str, Any]:
     if per_class < 1:
         raise UsageError(f"--per-class {per_class}: give a number of 1 or more")
     layout = Layout(build)
+    directory.read_manifest(layout.images)  # or an error that says what is missing
     images_digest = files.sha256(files.join(layout.images, MANIFEST))
     directory.check_current(layout.features, images_digest, "embed")
     pool = _read_pool(layout)

@@ -92,3 +92,11 @@ def test_old_or_absent_features_are_refused(
     assert "the table is older than the images; run `python -m pipeline embed`" in capsys.readouterr().err
     assert not (tmp_path / "a.csv").exists()
     assert similar(embedded, tmp_path / "a.txt") == 2
+
+
+def test_a_folder_without_a_build_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert similar(tmp_path / "absent", tmp_path / "a.csv") == 1
+    assert "absent: no such folder; give the folder that `build --output` wrote" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert similar(tmp_path / "empty", tmp_path / "a.csv") == 1
+    assert "the ingest stage has not finished here" in capsys.readouterr().err
