@@ -21,10 +21,11 @@ UNKNOWN: LicenseClass = "unknown"
 _SEPARATOR = "\x1f"
 
 _LICENSE_URL = re.compile(r"creativecommons\.org/+(?:licen[sc]es|publicdomain)")
-# Terms, version, jurisdiction, page and language, and the parameter that the license chooser adds.
+# Terms, version, jurisdiction, page and language, and the parameters that the license chooser and CC Search add.
 _DEED = re.compile(
     r"https?://(?:www\.)?creativecommons\.org/(licenses|licences|publicdomain)/([a-z+-]+)(?:/[0-9]+\.[0-9]+)?"
-    r"(?:/(?:[a-z]{2}|igo|scotland))?(?:/(?:deed|legalcode)(?:\.[a-z_-]+)?)?/?(?:\?ref=[a-z0-9.-]+)?"
+    r"(?:/(?:[a-z]{2}|igo|scotland))?(?:/(?:deed|legalcode)(?:\.[a-z_-]+)?)?/?"
+    r"(?:\?ref=[a-z0-9.-]+(?:&atype=[a-z]+)?)?"
 )
 # A version, and after it at the end the jurisdiction of a ported license, as in "by 2.5 nl".
 _VERSION = re.compile(

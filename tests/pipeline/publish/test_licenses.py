@@ -71,6 +71,8 @@ DEED = "https://creativecommons.org/licenses/"
         # only a whole deed is one
         ("", DEED + "by/4.0/legalcode.pt_BR", "cc-by"),
         ("", DEED + "by/2.5/scotland/?ref=openverse", "cc-by"),
+        ("", DEED + "by-nc/2.0/?ref=ccsearch&atype=rich", "cc-by-nc"),
+        ("", DEED + "by/2.0/?ref=ccsearch&atype=rich&terms=nc", "unknown"),
         ("CC BY", DEED + f"by/4.0/\n{DEED}by-nc/4.0/", "unknown"),
         ("CC BY", DEED + "by/4.0/ for research only", "unknown"),
         ("CC BY", f"https://example.org/ {DEED}by-nc/4.0/", "unknown"),
