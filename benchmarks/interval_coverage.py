@@ -15,20 +15,26 @@ from pipeline.aggregate.agreement import MEASURES, mean_cohen_kappa, with_interv
 from pipeline.aggregate.wilson import wilson_interval
 from tests.pipeline.aggregate.agreement_simulation import asked, patterns, population
 
-DESIGNS = [  # workers, questions, shares of the answers
-    (10, 60, (0.5, 0.5)),
-    (40, 200, (0.5, 0.5)),
-    (40, 200, (0.9, 0.1)),
-    (40, 1000, (0.95, 0.05)),
-    (150, 600, (0.2, 0.3, 0.5)),
-    (400, 2000, (0.3, 0.7)),
+SKILLED, CAREFUL = (0.6, 0.95), (0.95, 0.99)  # range of the probabilities to be right
+DESIGNS = [  # workers, questions, shares of the answers, skills
+    (10, 20, (0.5, 0.5), CAREFUL),
+    (10, 60, (0.5, 0.5), CAREFUL),
+    (10, 20, (0.5, 0.5), SKILLED),
+    (10, 60, (0.5, 0.5), SKILLED),
+    (40, 200, (0.5, 0.5), SKILLED),
+    (40, 200, (0.9, 0.1), SKILLED),
+    (40, 1000, (0.95, 0.05), SKILLED),
+    (150, 600, (0.2, 0.3, 0.5), SKILLED),
+    (400, 2000, (0.3, 0.7), SKILLED),
 ]
 
 
-def measure(workers: int, items: int, prior: tuple[float, ...], runs: int) -> dict[str, float]:
+def measure(
+    workers: int, items: int, prior: tuple[float, ...], skills: tuple[float, float], runs: int
+) -> dict[str, float]:
     """Return the share of runs whose interval holds the value, by measure."""
     rng, shares = np.random.default_rng(0), np.array(prior)
-    skill = rng.uniform(0.6, 0.95, workers)
+    skill = rng.uniform(*skills, workers)
     counts, often = patterns(asked(rng, skill, shares, 200_000))
     truths = {name: float(of(counts, often[None].astype(float))[0]) for name, of in MEASURES.items()}
     truths["mean_cohen_kappa"] = population(skill, shares)
@@ -49,12 +55,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=400)
     runs = parser.parse_args().runs
     names = [*MEASURES, "mean_cohen_kappa"]
-    print("| workers | questions | answers | " + " | ".join(names) + " |")
-    print("|---:|---:|---|" + "---:|" * len(names))
-    for workers, items, prior in DESIGNS:
-        result = measure(workers, items, prior, runs)
+    print("| workers | questions | answers | skills | " + " | ".join(names) + " |")
+    print("|---:|---:|---|---|" + "---:|" * len(names))
+    for workers, items, prior, skills in DESIGNS:
+        result = measure(workers, items, prior, skills, runs)
         numbers = " | ".join(f"{100 * result[name]:.1f}" for name in names)
-        print(f"| {workers} | {items} | {', '.join(map(str, prior))} | {numbers} |", flush=True)
+        answers, right = ", ".join(map(str, prior)), " to ".join(map(str, skills))
+        print(f"| {workers} | {items} | {answers} | {right} | {numbers} |", flush=True)
     rng = np.random.default_rng(0)
     for share, n in ((0.5, 20), (0.9, 50), (0.98, 200)):
         _, low, high = wilson_interval(rng.binomial(n, share, 100_000), np.full(100_000, n))

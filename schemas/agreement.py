@@ -18,13 +18,13 @@ AGREEMENT = Table(
             column(
                 "low",
                 pa.float64(),
-                "lower bound of the 95 % bootstrap interval over questions",
+                "lower bound of the 95 % bootstrap interval over questions; null if undefined",
                 required=False,
             ),
             column(
                 "high",
                 pa.float64(),
-                "upper bound of the 95 % bootstrap interval over questions",
+                "upper bound of the 95 % bootstrap interval over questions; null if undefined",
                 required=False,
             ),
             column("questions", pa.int64(), "number of questions with votes"),

@@ -3,6 +3,10 @@
 All but Cohen's kappa depend only on the number of votes for each answer. Questions with the same numbers form one pattern,
 and three to five votes per question make a few dozen patterns. So sums over buckets are small, and a bootstrap over a
 million questions is one multinomial draw over the patterns (scipy.stats.bootstrap would resample the questions).
+
+A bootstrap knows only what the sample has: without a disagreement in it, all replicates would be 1. So two questions are
+added to what is drawn from, one on which the workers agree and one on which they do not. A. Agresti, B. Coull:
+Approximate Is Better than "Exact" for Interval Estimation of Binomial Proportions (1998), does so for shares.
 """
 
 from collections.abc import Callable
@@ -20,6 +24,7 @@ CELLS_PER_BATCH = 1 << 20  # array elements of the replicates that are computed 
 MIN_WORKER_VOTES = 5
 MAX_PAIRED_VOTES = 50  # votes on a question that are compared with each other: pairs grow with their square
 LEVEL = 0.95
+MIN_RANGE = 1e-9  # of replicates, below which they are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -84,12 +89,30 @@ def with_intervals(counts: np.ndarray, questions: np.ndarray, seed: int = 0) -> 
     if not total:
         return {name: AgreementEstimate(np.nan, np.nan, np.nan) for name in MEASURES}
     rng = np.random.Generator(np.random.PCG64(seed))
-    samples = rng.multinomial(total, questions / total, REPLICATES).astype(np.float64)
-    result = {}
-    for name, measure in MEASURES.items():
-        value = float(measure(counts, questions[None].astype(np.float64))[0])
-        drawn = measure(counts, samples)
-        result[name] = AgreementEstimate(value, *_limits(drawn))
+    drawn_from = np.concatenate([counts, _agreed_and_split(counts, questions)])
+    often = np.concatenate([questions, [1, 1]])
+    samples = rng.multinomial(total, often / often.sum(), REPLICATES).astype(np.float64)
+    return {
+        name: _estimate(
+            float(measure(counts, questions[None].astype(np.float64))[0]), measure(drawn_from, samples)
+        )
+        for name, measure in MEASURES.items()
+    }
+
+
+def _agreed_and_split(counts: np.ndarray, questions: np.ndarray) -> np.ndarray:
+    """Return the votes on two questions, int (2, answers): all for the most frequent answer; halved with the next one.
+
+    Each has the mean number of votes of the questions with two votes or more, rounded, and at least two.
+    """
+    paired = counts.sum(axis=1) >= 2
+    votes = max(
+        2, round(float(questions[paired] @ counts[paired].sum(axis=1)) / max(1, questions[paired].sum()))
+    )
+    first, second = np.argsort(-(questions @ counts), kind="stable")[:2]
+    result = np.zeros((2, counts.shape[1]), np.int64)
+    result[0, first] = votes
+    result[1, [first, second]] = votes - votes // 2, votes // 2
     return result
 
 
@@ -126,14 +149,16 @@ def mean_cohen_kappa(votes: VoteMatrix, seed: int = 0) -> AgreementEstimate:
     common = by_block(pair, votes.items[first], len(pair_codes))
     agrees = votes.answers[first] == votes.answers[second]
     agreed = by_block(pair[agrees], votes.items[first[agrees]], len(pair_codes))
+    common, agreed = _with_two_blocks(common, common, (1, 1)), _with_two_blocks(agreed, common, (1, 0))
     of_workers = np.isin(votes.workers, workers)
     worker = np.searchsorted(workers, votes.workers[of_workers])
     given = by_block(
         worker * answers + votes.answers[of_workers], votes.items[of_workers], len(workers) * answers
     )
+    given = _with_two_blocks(given, given, (1, 1))
 
     def mean_kappa(weights: np.ndarray) -> np.ndarray:
-        """Return the mean kappa, (d,), for weights (blocks, d) of the blocks."""
+        """Return the mean kappa, (d,), for weights (blocks + 2, d) of the blocks."""
         counts = (given @ weights).reshape(len(workers), answers, -1)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = counts / counts.sum(axis=1, keepdims=True)
@@ -144,15 +169,30 @@ def mean_cohen_kappa(votes: VoteMatrix, seed: int = 0) -> AgreementEstimate:
             result: np.ndarray = (weight * np.nan_to_num(kappa)).sum(axis=0) / weight.sum(axis=0)
         return result
 
-    # Faster than Generator.multinomial, which draws each count from a binomial distribution.
-    chosen = rng.integers(0, blocks, (blocks, PAIR_REPLICATES)) * PAIR_REPLICATES + np.arange(PAIR_REPLICATES)
-    draws = np.bincount(chosen.ravel(), minlength=chosen.size).astype(np.float64).reshape(blocks, -1)
+    draws = _block_draws(rng, blocks)
     batch = max(1, CELLS_PER_BATCH // (len(pair_codes) * answers))
     parts = range(0, PAIR_REPLICATES, batch)
     drawn = np.concatenate(
         [mean_kappa(np.ascontiguousarray(draws[:, start : start + batch])) for start in parts]
     )
-    return AgreementEstimate(float(mean_kappa(np.ones((blocks, 1)))[0]), *_limits(drawn))
+    sample = np.append(np.ones(blocks), np.zeros(2))[:, None]
+    return _estimate(float(mean_kappa(sample)[0]), drawn)
+
+
+def _with_two_blocks(
+    sums: sparse.csr_array, of: sparse.csr_array, shares: tuple[int, int]
+) -> sparse.csr_array:
+    """Append two blocks to sums (rows, blocks): the mean of the blocks of `of`, times each of the shares."""
+    return sparse.hstack([sums, of.mean(axis=1)[:, None] * shares], format="csr")
+
+
+def _block_draws(rng: np.random.Generator, blocks: int) -> np.ndarray:
+    """Return how often each of blocks + 2 blocks is among `blocks` draws, float64 (blocks + 2, PAIR_REPLICATES)."""
+    # Faster than Generator.multinomial, which draws each count from a binomial distribution.
+    chosen = rng.integers(0, blocks + 2, (blocks, PAIR_REPLICATES)) * PAIR_REPLICATES
+    chosen += np.arange(PAIR_REPLICATES)
+    draws = np.bincount(chosen.ravel(), minlength=(blocks + 2) * PAIR_REPLICATES)
+    return draws.astype(np.float64).reshape(blocks + 2, -1)
 
 
 def _vote_pairs(votes: VoteMatrix, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -177,12 +217,17 @@ def _vote_pairs(votes: VoteMatrix, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return first[differ], second[differ]
 
 
-def _limits(drawn: np.ndarray) -> tuple[float, float]:
-    """Return the percentile interval of bootstrap replicates."""
+def _estimate(value: float, drawn: np.ndarray) -> AgreementEstimate:
+    """Return a value with the percentile interval of bootstrap replicates, which contains it.
+
+    Without an interval if the replicates are all equal, as those of Krippendorff's alpha of a single question.
+    """
     drawn = drawn[np.isfinite(drawn)]
+    if np.isnan(value) or not len(drawn) or np.ptp(drawn) < MIN_RANGE:
+        return AgreementEstimate(value, np.nan, np.nan)
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail]) if len(drawn) else (np.nan, np.nan)
-    return float(low), float(high)
+    low, high = np.quantile(drawn, [tail, 1 - tail]).tolist()
+    return AgreementEstimate(value, min(low, value), max(high, value))
 
 
 def _observed_and_shares(counts: np.ndarray, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -182,14 +182,19 @@ def test_the_interval_of_cohens_mean_is_that_of_a_bootstrap_over_questions():
 
 
 @pytest.mark.parametrize(
-    ("workers", "items", "prior"),
-    [(40, 200, [0.5, 0.5]), (100, 400, [0.2, 0.3, 0.5]), (40, 400, [0.9, 0.1])],
-    ids=["pairs share a question", "pairs share less than one", "a rare answer"],
+    ("workers", "items", "prior", "skills"),
+    [
+        (40, 200, [0.5, 0.5], (0.6, 0.95)),
+        (100, 400, [0.2, 0.3, 0.5], (0.6, 0.95)),
+        (40, 400, [0.9, 0.1], (0.6, 0.95)),
+        (10, 20, [0.5, 0.5], (0.95, 0.99)),
+    ],
+    ids=["pairs share a question", "pairs share less than one", "a rare answer", "few questions, agreed"],
 )
-def test_the_intervals_hold_the_value_of_the_population_as_often_as_they_say(workers, items, prior):
+def test_the_intervals_hold_the_value_of_the_population_as_often_as_they_say(workers, items, prior, skills):
     """The longer run with more designs is benchmarks/interval_coverage.py."""
     rng, prior = np.random.default_rng(0), np.array(prior)
-    skill = rng.uniform(0.6, 0.95, workers)
+    skill = rng.uniform(*skills, workers)
     large = patterns(asked(rng, skill, prior, 200_000))
     truths = {
         name: float(measure(large[0], large[1][None].astype(float))[0]) for name, measure in MEASURES.items()
@@ -203,6 +208,30 @@ def test_the_intervals_hold_the_value_of_the_population_as_often_as_they_say(wor
             held[name] += interval.low <= truths[name] <= interval.high
     # Of 60 intervals that hold it in 95 % of all cases, fewer than 51 do so once in two hundred runs.
     assert {name: count for name, count in held.items() if count < 51} == {}
+
+
+@pytest.mark.parametrize("questions", [1, 2, 20, 500])
+@pytest.mark.parametrize(("one", "other"), [((3, 0), (0, 3)), ((2, 1), (2, 1)), ((4, 0), (4, 0))])
+def test_equal_questions_leave_an_interval(one, other, questions):
+    """A sample without a disagreement says that disagreements are rare, not that there are none."""
+    result = with_intervals(np.array([one, other]), np.array([questions - questions // 2, questions // 2]))
+    defined = [each for each in result.values() if not np.isnan(each.value)]
+    assert defined
+    for each in defined:
+        if questions > 1 or not np.isnan(each.low):  # alpha of a single question is 0 whatever the votes
+            assert each.low <= each.value <= each.high
+            assert each.low < each.high
+            assert questions < 500 or each.high - each.low < 0.1
+
+
+def test_workers_who_always_agree_have_an_interval_of_cohens_mean():
+    def interval(questions: int) -> agreement.AgreementEstimate:
+        items, workers = np.repeat(np.arange(questions), 2), np.tile(np.arange(2), questions)
+        return mean_cohen_kappa(VoteMatrix.of(items, workers, items % 2, 2))
+
+    few, many = interval(12), interval(400)
+    assert few.value == few.high == many.value == many.high == 1
+    assert few.low < 0.8 < 0.97 < many.low < 1
 
 
 def test_ac1_counts_the_answers_that_were_offered():
