@@ -1,4 +1,4 @@
-"""Accuracies in percent with their 95 % intervals: over the seeds, or of the test set where there is one seed."""
+"""Accuracies in percent with their 95 % intervals: over the seeds, or of the test set where seeds do not vary."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,14 +32,14 @@ class AccuracyEstimate:
 def accuracy_estimate(rows: Iterable[Mapping[str, Any]], name: str) -> AccuracyEstimate | None:
     """Return the test accuracy `name` of runs that differ in the seed, in percent; None if no run has it.
 
-    Several runs: Student's t interval over the seeds. One run: the Wilson interval of its test images, if their number
-    is known.
+    Student's t interval over the seeds. For one run, or runs of equal accuracy, the Wilson interval of the test images of
+    one run, if their number is known.
     """
     rows = [row for row in rows if row[name] is not None]
     if not rows:
         return None
-    if len(rows) > 1:
-        interval = mean_interval([100 * row[name] for row in rows])
+    interval = mean_interval([100 * row[name] for row in rows])
+    if interval.half is not None:
         return AccuracyEstimate(interval.mean, interval.low, interval.high, "seeds")
     value, images = rows[0][name], rows[0].get("test_images")
     if not images:
@@ -56,11 +56,13 @@ def interval_note(estimates: Iterable[AccuracyEstimate | None]) -> str:
         parts.append("mean ± half of the 95 % interval over the seeds (Student's t)")
     if "test images" in sources:
         parts.append(
-            "one seed: [low, high] is the 95 % interval of the test images (Wilson), which does not contain the variation "
-            "between seeds"
+            "one seed, or seeds of equal accuracy: [low, high] is the 95 % interval of the test images (Wilson), which does "
+            "not contain the variation between seeds"
         )
     if None in sources:
-        parts.append("one seed: no interval, because the number of test images is unknown")
+        parts.append(
+            "one seed, or seeds of equal accuracy: no interval, because the number of test images is unknown"
+        )
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."
 

@@ -1,36 +1,35 @@
 """Titles and captions of the figures of a study. A caption promises only the intervals that the data allow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from training.study.estimates import sizes
+from training.study.estimates import accuracy_estimate, sizes
 from training.study.plot_panels import FigureData
-from training.study.summary_tables import Row, grouped
+from training.study.summary_tables import grouped
 
 ALL_HAVE = "Only levels and seeds that all {} have count."
 CELL = ("network", "color", "noise_level", "series")
-
-
-def _seeds(rows: Sequence[Row]) -> set[int]:
-    """Return the numbers of seeds that cells have."""
-    return {len(part) for _, part in grouped(list(rows), *CELL)}
 
 
 def _accuracy(data: FigureData) -> str:
     one_level = len(data.levels()) == 1
     if data.is_crowded() and not one_level:
         return "After the last epoch. The table of all cells has the intervals and the best epochs."
-    known = sizes(data.rows)
-    size = " or ".join(f"{number:,}" for number in known)
-    seeds, band = _seeds(data.rows), []
-    if max(seeds) > 1:
+    size = " or ".join(f"{number:,}" for number in sizes(data.rows))
+    estimates = [accuracy_estimate(part, "final_accuracy") for _, part in grouped(data.rows, *CELL)]
+    sources, band = {estimate.source for estimate in estimates if estimate}, []
+    if "seeds" in sources:
         band.append("the 95 % interval over the seeds")
-    if min(seeds) == 1 and known:
+    if "test images" in sources:
         band.append(
-            f"{'where there is one seed, ' if band else ''}the 95 % interval of the {size} test images, which does not "
+            f"{'where seeds do not vary, ' if band else ''}the 95 % interval of the {size} test images, which does not "
             "contain the variation between seeds"
         )
     shape, final, best = ("Line", "Marker", "Upright stroke") if one_level else ("Band", "Line", "Dotted")
-    shown = f" {shape}: {'; '.join(band)}." if band else " One seed per cell, so there is no interval."
+    shown = (
+        f" {shape}: {'; '.join(band)}."
+        if band
+        else " No interval: seeds do not vary, and the number of test images is unknown."
+    )
     return f"{final}: after the last epoch.{shown} {best}: of the best epoch."
 
 
@@ -46,9 +45,9 @@ def _belts(data: FigureData) -> str:
 
 
 def _drop(data: FigureData) -> str:
-    several = max(_seeds(data.rows)) > 1
+    several = max(len(part) for _, part in grouped(data.rows, *CELL)) > 1
     interval = (
-        ", with the 95 % interval over the seeds"
+        ", with the 95 % interval over the seeds where it varies"
         if several
         else "; one seed per cell, so there is no interval"
     )

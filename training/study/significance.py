@@ -21,7 +21,11 @@ CellKey = TypeVar("CellKey", bound=Hashable)  # such as (level, seed)
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """The mean of `count` values, and half of its 95 % interval by Student's t; None for a single value."""
+    """The mean of `count` values, and half of its 95 % interval by Student's t.
+
+    `half` is None for a single value, and for equal values: accuracies are multiples of one test image, so a few may be
+    equal by chance, and their spread of 0 would give an interval without width.
+    """
 
     mean: float
     half: float | None
@@ -45,10 +49,15 @@ class MeanInterval:
 def mean_interval(values: Sequence[float]) -> MeanInterval:
     """Return mean and 95 % interval of at least one value."""
     count, half = len(values), None
-    if count > 1:
+    if not _are_equal(values):
         quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
         half = quantile * statistics.stdev(values) / math.sqrt(count)
     return MeanInterval(statistics.fmean(values), half, count)
+
+
+def _are_equal(values: Sequence[float]) -> bool:
+    """Return whether the values, of which there is at least one, are equal but for rounding."""
+    return max(values) - min(values) < MIN_SPREAD
 
 
 def deviation(values: Sequence[float]) -> float | None:
@@ -94,7 +103,7 @@ def compare(values: Mapping[str, Mapping[CellKey, float]]) -> list[Comparison]:
 
 def _paired_p(differences: Sequence[float]) -> float | None:
     """Return the two-sided p of a paired t test; None where it is undefined: for one difference, or equal ones."""
-    if len(differences) < 2 or max(differences) - min(differences) < MIN_SPREAD:
+    if _are_equal(differences):
         return None
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
@@ -125,7 +134,7 @@ class Correlation:
 def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation | None:
     """Correlate at least three points; None for fewer, or where x or y varies by no more than rounding."""
     count = len(x)
-    if count < 3 or any(max(values) - min(values) < MIN_SPREAD for values in (x, y)):
+    if count < 3 or _are_equal(x) or _are_equal(y):
         return None
     pearson = stats.pearsonr(x, y)
     if count < 4:

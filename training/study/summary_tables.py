@@ -215,7 +215,7 @@ def comparisons(results: pa.Table) -> SummaryTable:
         "Paired comparisons of methods",
         "Difference of final test accuracy, method minus the other, in percentage points: mean over cells (level, seed, "
         "color) that both have, its 95 % interval, and p of the paired t test with Holm's correction over the pairs "
-        "of a color; –: the test needs two pairs, and differences that vary. At a single level the difference may be "
+        "of a color; –: interval and test need two pairs, and differences that vary. At a single level the difference may be "
         f"another. {settings_note(all_series(every))}".rstrip(),
         ("network", "color", "method", "other", "pairs", "difference", "low", "high", "p", "significant"),
         lines,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -13,7 +14,7 @@ from training.study.plot_panels import FigureData
 from training.study.power import independent_disagreement, power_of_images
 from training.study.results import RESULT
 from training.study.series import with_series
-from training.study.summary_tables import all_tables, finished, grouped
+from training.study.summary_tables import all_tables, comparisons, finished, grouped
 
 
 def made(images: int | None, **axes: Any) -> tuple[pa.Table, pa.Table]:
@@ -36,6 +37,46 @@ def test_one_seed_has_the_interval_of_the_test_images_and_several_that_of_the_se
     several = accuracy_estimate([{"a": 0.69, "test_images": 9}, {"a": 0.71, "test_images": 9}], "a")
     assert str(several) == "70.0 ± 12.7"
     assert accuracy_estimate([{"a": None}], "a") is None
+
+
+@pytest.mark.parametrize(("accuracy", "seeds"), [(0.9, 2), (0.9, 3), (0.98, 2)])
+def test_the_interval_of_few_seeds_on_few_images_holds_the_accuracy_as_often_as_it_says(
+    accuracy: float, seeds: int
+) -> None:
+    """Accuracies are multiples of 1/100, so two seeds are often equal."""
+    rng, images, trials = np.random.default_rng(0), 100, 1000
+    drawn = np.round((accuracy + 0.01 * rng.standard_normal((trials, seeds))) * images) / images
+    found = [
+        accuracy_estimate([{"a": a, "test_images": images} for a in row], "a") for row in drawn.clip(0, 1)
+    ]
+    held = [
+        one.low <= 100 * accuracy <= one.high for one in found if one and one.low is not None and one.high
+    ]
+    assert sum(held) >= 0.93 * trials
+
+
+def test_equal_seeds_have_the_interval_of_the_test_images() -> None:
+    rows = [{"a": 1.0, "test_images": 100}] * 3
+    assert str(accuracy_estimate(rows, "a")) == "100.0 [96.3, 100.0]"
+    assert str(accuracy_estimate([{"a": 0.3}, {"a": 0.1 + 0.2}], "a")) == "30.0"
+
+
+def test_equal_differences_have_no_interval() -> None:
+    results, _ = made(100, methods=("vanilla", "mixup"), levels=(0.4,), colors=("red",))
+    rows = [r | {"final_accuracy": 0.9 if r["method"] == "mixup" else 0.8} for r in results.to_pylist()]
+    [line] = comparisons(RESULT.from_rows(rows)).rows
+    assert line[4] == 3
+    assert line[5] == pytest.approx(-10)
+    assert line[6:] == (None, None, None, None)
+
+
+def test_captions_of_equal_seeds_promise_no_interval_over_seeds() -> None:
+    results, curves = made(1000, seeds=(0, 1))
+    rows = [row | {"final_accuracy": 0.9} for row in results.to_pylist()]
+    data = FigureData(with_series(rows), dict(grouped(curves.to_pylist(), "run")))
+    _, caption = CAPTIONS["accuracy"]
+    assert "over the seeds" not in caption(data)
+    assert "the 95 % interval of the 1,000 test images" in caption(data)
 
 
 def test_captions_of_one_seed_promise_no_interval_over_seeds() -> None:
