@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ import pyarrow as pa
 from training.study.estimates import points, sizes
 from training.study.power import smallest_of_images, smallest_of_seeds
 from training.study.series import with_series
-from training.study.significance import MIN_SPREAD, compare
+from training.study.significance import MIN_SPREAD, Comparison, compare
 from training.study.summary_tables import Row, finished, grouped, with_shared_cells
 
 CAUTION = "80 % power, two-sided 5 %"
@@ -50,10 +51,11 @@ class Accuracies:
         """The levels in ascending order."""
         return sorted({level for level, _ in self.cells})
 
-    @property
-    def seeds(self) -> int:
-        """The number of different seeds."""
-        return len({seed for _, seed in self.cells})
+    @cached_property
+    def seeds(self) -> tuple[int, int]:
+        """The least and the greatest number of seeds at a level: runs may be missing."""
+        numbers = Counter(level for level, _ in self.cells).values()
+        return min(numbers), max(numbers)
 
     @cached_property
     def means(self) -> Mapping[str, float]:
@@ -71,12 +73,17 @@ class Accuracies:
         return {name: self.means[self.best] - mean for name, mean in self.means.items() if name != self.best}
 
     @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """The comparisons of all pairs of series; the correction is over all, since the best is known only from the data."""
+        return compare(self.by_series)
+
+    @cached_property
     def significance(self) -> Mapping[str, bool | None]:
         """For each other series whether the best differs significantly; None where the differences are all equal.
 
-        The correction is over all pairs, since the best is known only from the data. Needs two cells.
+        Needs two cells.
         """
-        pairs = [(one, {one.first, one.second}) for one in compare(self.by_series)]
+        pairs = [(one, {one.first, one.second}) for one in self.comparisons]
         return {
             next(iter(names - {self.best})): None if one.p is None else one.is_significant
             for one, names in pairs
@@ -131,8 +138,10 @@ def _by_network_and_color(results: pa.Table, write: Callable[[list[Row]], str | 
 def _best_method(rows: list[Row]) -> str | None:
     """Return which series is best, and from which it differs; None for too few series or seeds."""
     accuracies = Accuracies.shared(rows)
-    if accuracies is None or accuracies.seeds < 2:
+    if accuracies is None or max(accuracies.seeds) < 2:
         return None
+    least, most = accuracies.seeds
+    seeds = f"{most} seeds" if least == most else f"{least} to {most} seeds each"
     best, relations, tests = accuracies.best, _relations(accuracies), ""
     if any(known is not None for known in accuracies.significance.values()):
         without_noise = any(not row["noise_level"] for row in rows)
@@ -142,7 +151,7 @@ def _best_method(rows: list[Row]) -> str | None:
         )
     return (
         f"{best} has the highest mean final test accuracy, {100 * accuracies.means[best]:.1f} %, over "
-        f"{_listed([f'{100 * level:g} %' for level in accuracies.levels])} wrong labels and {accuracies.seeds} seeds; it "
+        f"{_listed([f'{100 * level:g} %' for level in accuracies.levels])} wrong labels and {seeds}; it "
         f"is {_listed(relations)}{tests}."
     )
 
@@ -175,9 +184,15 @@ def _resolution(rows: list[Row]) -> str | None:
         return None
     best, means = accuracies.best, accuracies.means
     by_images = _by_images(means[best], rows)
-    if accuracies.seeds < 2:
+    if max(accuracies.seeds) < 2:
+        cells = grouped([row for row in rows if row["noise_level"]], "series", "noise_level")
+        have = (
+            "only one seed per cell has finished with all methods"
+            if any(len(part) > 1 for _, part in cells)
+            else "one seed per cell"
+        )
         return (
-            "one seed per cell, so the methods cannot be compared: runs that differ in nothing but the seed differ, too. "
+            f"{have}, so the methods cannot be compared: runs that differ in nothing but the seed differ, too. "
             "Train at least 3 seeds" + (f". {by_images[1]}" if by_images else "") + "."
         )
     leads = {name: lead for name, lead in accuracies.leads.items() if lead > MIN_SPREAD}  # without ties
@@ -187,7 +202,7 @@ def _resolution(rows: list[Row]) -> str | None:
     sentences = []
     if unclear:
         sentences.append(
-            f"too few seeds to place {best} above {_with_leads(unclear, leads)}. {_by_seeds(accuracies)}"
+            f"too few seeds to place {best} above {_with_leads(unclear, leads)}. {_by_seeds(accuracies, unclear)}"
         )
     if untested:
         sentences.append(
@@ -208,25 +223,24 @@ def _with_leads(names: Sequence[str], leads: Mapping[str, float]) -> str:
     return ", ".join(f"{name} (by {100 * leads[name]:.1f} points)" for name in names)
 
 
-def _by_seeds(accuracies: Accuracies) -> str:
+def _by_seeds(accuracies: Accuracies, unclear: Sequence[str]) -> str:
     """Return a sentence on the smallest difference from the best series that the paired t test shows.
 
-    The deviation is pooled over the series to which the test applies, of which there must be one.
+    It is that of the largest deviation among the unclear series, of which there must be one, at a level divided by the
+    number of comparisons. Holm's correction is less strict, so every difference that it leaves unclear is smaller.
     """
     best, *others = (
-        np.array(list(accuracies.by_series[name].values()))
-        for name in (
-            accuracies.best,
-            *accuracies.others(significant=True),
-            *accuracies.others(significant=False),
-        )
+        np.array(list(accuracies.by_series[name].values())) for name in (accuracies.best, *unclear)
     )
-    deviation = math.sqrt(float(np.mean([np.var(best - other, ddof=1) for other in others])))
-    smallest = smallest_of_seeds(len(best), deviation)
+    deviation = max(float(np.std(best - other, ddof=1)) for other in others)
+    number = sum(one.p is not None for one in accuracies.comparisons)
+    smallest = smallest_of_seeds(len(best), deviation, comparisons=number)
     assert smallest is not None  # the test applies to two pairs or more
+    corrected = f" corrected for {number} comparisons" if number > 1 else ""
     return (
-        f"{len(best)} pairs of runs (level and seed) whose differences vary by {100 * deviation:.1f} points show "
-        f"differences from {points(smallest)} points on (paired t test, {CAUTION})"
+        f"{len(best)} pairs of runs (level and seed) whose differences vary by {'up to ' * (len(others) > 1)}"
+        f"{100 * deviation:.1f} points show differences from {points(smallest)} points on (paired t test, "
+        f"{CAUTION}{corrected})"
     )
 
 

@@ -17,8 +17,7 @@ from scipy import optimize, stats
 
 LEVEL = 0.05  # of the tests, two-sided
 POWER = 0.8  # probability with which a difference should be found
-# Noncentralities beyond which scipy fails: below the first, the power is LEVEL, and above the second, 1.
-_NEGLIGIBLE, _CERTAIN = 1e-9, 1000.0
+_NEGLIGIBLE, _LARGE = 1e-9, 1000.0  # noncentralities beyond which scipy fails
 MOST = 10_000_000  # the largest number of images or seeds that is searched for
 _Z = float(stats.norm.ppf(1 - LEVEL / 2))
 
@@ -90,20 +89,21 @@ def smallest_of_images(
     return smallest if smallest <= most else None
 
 
-def power_of_seeds(pairs: int, difference: float, deviation: float) -> float:
+def power_of_seeds(pairs: int, difference: float, deviation: float, comparisons: int = 1) -> float:
     """Return the power of the paired t test over `pairs` differences with this mean and standard deviation.
 
     The two-sided t test is the F test of t², whose power is a tail of the noncentral F distribution. (scipy's noncentral
-    t distribution gives nan for few pairs.) Raises ValueError if the deviation is not above 0.
+    t distribution gives nan for few pairs.) comparisons: the number by which the level is divided, as in the first step
+    of Holm's correction. Raises ValueError if the deviation is not above 0.
     """
     _check_deviation(deviation)
     if pairs < 2:
         return 0.0
-    shift = abs(difference) / deviation * math.sqrt(pairs)
-    if shift > _CERTAIN:
-        return 1.0
-    critical = stats.t.ppf(1 - LEVEL / 2, pairs - 1)
-    return float(stats.ncf.sf(critical**2, 1, pairs - 1, max(shift, _NEGLIGIBLE) ** 2))
+    freedom, shift = pairs - 1, abs(difference) / deviation * math.sqrt(pairs)
+    critical = stats.t.ppf(1 - LEVEL / comparisons / 2, freedom)
+    if shift > _LARGE:  # then the estimated deviation alone decides
+        return float(stats.chi2.cdf(freedom * min(shift / critical, _LARGE) ** 2, freedom))
+    return float(stats.ncf.sf(critical**2, 1, freedom, max(shift, _NEGLIGIBLE) ** 2))
 
 
 def seeds_needed(difference: float, deviation: float, power: float = POWER) -> int:
@@ -111,18 +111,22 @@ def seeds_needed(difference: float, deviation: float, power: float = POWER) -> i
     return _smallest_number(lambda seeds: power_of_seeds(seeds, difference, deviation) >= power)
 
 
-def smallest_of_seeds(pairs: int, deviation: float, power: float = POWER) -> float | None:
+def smallest_of_seeds(
+    pairs: int, deviation: float, power: float = POWER, comparisons: int = 1
+) -> float | None:
     """Return the smallest difference that the paired t test finds with this power; None for fewer than two pairs.
 
-    Raises ValueError if the deviation is not above 0.
+    comparisons: as in `power_of_seeds`. Raises ValueError if the deviation is not above 0.
     """
     _check_deviation(deviation)
     if pairs < 2:
         return None
     high = 1.0
-    while power_of_seeds(pairs, high, 1.0) < power:
+    while power_of_seeds(pairs, high, 1.0, comparisons) < power:
         high *= 2
-    return deviation * float(optimize.brentq(lambda x: power_of_seeds(pairs, x, 1.0) - power, 0.0, high))
+    return deviation * float(
+        optimize.brentq(lambda x: power_of_seeds(pairs, x, 1.0, comparisons) - power, 0.0, high)
+    )
 
 
 def voter_accuracy(agreement: float) -> float:

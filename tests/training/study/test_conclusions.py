@@ -3,10 +3,15 @@
 import re
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.training.study.synthetic_results import synthetic_results, with_a_short_setting
-from training.study.conclusions import best_method_sentences, study_sentences
+from training.config import METHODS
+from training.study.conclusions import best_method_sentences, resolution_sentences, study_sentences
 from training.study.results import RESULT
 from training.study.summary_tables import comparisons
 
@@ -114,3 +119,61 @@ def test_each_color_and_network_has_its_sentence() -> None:
     assert starts == [
         f"{color} noise ({network})" for network in ("small_cnn", "wide") for color in ("red", "blue")
     ]
+
+
+def cells(*series: tuple[str, dict[tuple[float, int], float]]) -> pa.Table:
+    """A result table: for each method its final accuracy by level and seed."""
+    [base] = results(seeds=1, vanilla=[[0.5], []]).to_pylist()
+    return RESULT.from_rows(
+        base
+        | {
+            "method": method,
+            "noise_level": level,
+            "seed": seed,
+            "run": f"{method}{level}{seed}",
+            "final_accuracy": value,
+        }
+        for method, by_cell in series
+        for (level, seed), value in by_cell.items()
+    )
+
+
+def test_the_number_of_seeds_is_that_of_the_runs_that_all_methods_have() -> None:
+    full = {(level, seed): 0.6 + seed / 100 for level in (0.2, 0.4) for seed in range(3)}
+    some = {cell: 0.7 + cell[0] / 100 for cell in full if cell != (0.4, 2)}
+    [sentence] = best_method_sentences(cells(("vanilla", full), ("mixup", some)))
+    assert "over 20 % and 40 % wrong labels and 2 to 3 seeds each; it" in sentence
+
+
+@pytest.mark.parametrize("finished", [[(0.2, 1)], [(0.2, 0), (0.4, 1)]])
+def test_runs_that_have_not_finished_are_not_called_one_seed_per_cell(
+    finished: list[tuple[float, int]],
+) -> None:
+    full = {(level, seed): 0.6 + seed / 100 for level in (0.2, 0.4) for seed in range(3)}
+    table = cells(("vanilla", full), ("mixup", dict.fromkeys(finished, 0.7)))
+    [sentence] = study_sentences(table)
+    assert sentence.startswith(
+        "red noise: only one seed per cell has finished with all methods, so the methods cannot be compared"
+    )
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(1, 3), st.integers(2, 4))
+@settings(max_examples=60, deadline=None)
+def test_the_difference_that_seeds_show_is_larger_than_each_lead_that_they_do_not_show(
+    chance: int, methods: int, levels: int, seeds: int
+) -> None:
+    rng = np.random.default_rng(chance)
+    spread, gain = rng.uniform(0.001, 0.03, methods), rng.uniform(0, 0.05, methods)
+    table = cells(
+        *(
+            (method, {(0.1 * level, seed): 0.6 + gain[i] + spread[i] * rng.standard_normal()
+                      for level in range(1, levels + 1) for seed in range(seeds)})
+            for i, method in enumerate(METHODS[:methods])
+        )
+    )  # fmt: skip
+    for sentence in resolution_sentences(table):
+        unclear, found, rest = sentence.partition(" pairs of runs (level and seed) whose")
+        if found and "too few seeds" in unclear:
+            shown = re.search(r"show differences from ([\d.]+) points on", rest)
+            assert shown
+            assert max(map(float, re.findall(r"by ([\d.]+) points", unclear))) <= float(shown[1])

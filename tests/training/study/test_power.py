@@ -117,6 +117,26 @@ def test_the_power_of_the_paired_t_test_is_that_of_a_simulation(seeds: int, effe
     assert within(simulated, power.power_of_seeds(seeds, effect, 1.0))
 
 
+@pytest.mark.parametrize(
+    ("seeds", "comparisons", "effect"), [(3, 10, 10.0), (2, 78, 2000.0), (2, 78, 400.0), (6, 78, 4.0)]
+)
+def test_the_power_at_a_corrected_level_is_that_of_a_simulation(
+    seeds: int, comparisons: int, effect: float
+) -> None:
+    rng = np.random.default_rng(3)
+    differences = rng.normal(effect, 1.0, (TRIALS, seeds))
+    found = stats.ttest_1samp(differences, 0.0, axis=1).pvalue < 0.05 / comparisons
+    assert within(float(found.mean()), power.power_of_seeds(seeds, effect, 1.0, comparisons))
+
+
+@pytest.mark.parametrize("comparisons", [1, 6, 78])
+@pytest.mark.parametrize("pairs", [2, 3, 30])
+def test_the_smallest_difference_at_a_corrected_level_has_the_power(pairs: int, comparisons: int) -> None:
+    smallest = power.smallest_of_seeds(pairs, 0.01, comparisons=comparisons)
+    assert smallest is not None
+    assert power.power_of_seeds(pairs, smallest, 0.01, comparisons) == pytest.approx(0.8, abs=1e-3)
+
+
 @pytest.mark.parametrize("pairs", [2, 3, 5, 50, 10_000])
 def test_the_power_of_the_paired_t_test_is_that_of_quadrature(pairs: int) -> None:
     """The mean over the estimated deviation c of P(|z + shift| > critical · c), at equally likely values of c."""
