@@ -161,12 +161,12 @@ def agreement(release: Release) -> list[str]:
     """Return the agreement of the workers, one sentence for each measure."""
     votes = release.facts.votes
     found = [f"{OVERALL_MEASURES[name]}: {number(each)}." for name, each in votes.agreement.items()]
-    if votes.by_class:
+    if len(votes.by_class) > 1:
         low = min(votes.by_class, key=lambda name: (votes.by_class[name].value, name))
         high = max(votes.by_class, key=lambda name: (votes.by_class[name].value, name))
         found.append(
-            f"Krippendorff's α is lowest for {low} ({votes.by_class[low].value:.3f}) and highest for {high} "
-            f"({votes.by_class[high].value:.3f})."
+            f"Krippendorff's α is lowest for {low}, {number(votes.by_class[low])}, and highest for {high}, "
+            f"{number(votes.by_class[high])}."
         )
     return found
 

@@ -18,9 +18,15 @@ from absl import logging as absl_logging
 from pipeline.config import load_config
 from pipeline.publication_config import Author, PublicationConfig
 from pipeline.publish.card import published_card
-from pipeline.publish.facts import VoteFacts, read_facts
+from pipeline.publish.facts import MeasuredValue, VoteFacts, read_facts
 from pipeline.publish.release import ImageFacts, Release
-from pipeline.publish.statements import class_counts, manipulation, meaning_of_levels, training_sets
+from pipeline.publish.statements import (
+    agreement,
+    class_counts,
+    manipulation,
+    meaning_of_levels,
+    training_sets,
+)
 from pipeline.verify.dataset import verify
 from tests.pipeline.built_tables import digests
 
@@ -319,6 +325,21 @@ def test_without_votes_annotations_are_found(published, built, world):
     without = yaml.safe_load(text.split("---\n", 2)[1])
     assert without["annotations_creators"] == ["found"]
     assert set(header["tags"]) - set(without["tags"]) == {"crowdsourcing"}
+
+
+def test_the_agreement_of_classes_has_intervals_and_is_compared_between_classes_alone(world, built):
+    facts = read_facts(str(built), load_config(str(world.config), []))
+    config = PublicationConfig(authors=(Author("Ada"),), license="MIT", date="2026-12-01")
+
+    def said(**by_class: float) -> list[str]:
+        votes = VoteFacts(by_class={name: MeasuredValue(v, v - 0.1, v + 0.1) for name, v in by_class.items()})
+        return agreement(Release(dataclasses.replace(facts, votes=votes), config, ImageFacts(), "https://x"))
+
+    [sentence] = said(ant=0.3, bee=0.5, cow=0.4)
+    assert (
+        "lowest for ant, 0.300 (95 % interval 0.200 to 0.400), and highest for bee, 0.500 (95 %" in sentence
+    )
+    assert said(ant=0.3) == []
 
 
 @pytest.mark.parametrize(
