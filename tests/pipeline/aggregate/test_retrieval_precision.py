@@ -63,3 +63,12 @@ def test_the_interval_of_a_share_has_its_nominal_coverage(n):
     coverage = (stats.binom.pmf(counts, n, shares[:, None]) * held).sum(axis=1)
     assert coverage.mean() == pytest.approx(0.95, abs=0.01)
     assert coverage.min() > 0.91
+
+
+def test_intervals_hold_their_share_and_are_shares():
+    whole = np.repeat(np.arange(1, 400), 2)
+    part = np.where(np.arange(len(whole)) % 2, whole, 0)
+    share, low, high = wilson_interval(part, whole)
+    assert ((low >= 0) & (low <= share) & (share <= high) & (high <= 1)).all()
+    assert (low < high).all()
+    assert np.isnan(wilson_interval(np.array([0]), np.array([0]))).all()
