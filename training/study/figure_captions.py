@@ -34,14 +34,16 @@ def _accuracy(data: FigureData) -> str:
 
 
 def _belts(data: FigureData) -> str:
-    rows = [row for color in data.colors() for row in data.comparable(color)]
-    levels = {row["noise_level"] for row in rows if row["noise_level"] > 0}
-    band = (
-        "its 95 % interval, which reflects the differences between the levels"
-        if len(levels) > 2
-        else "the range of the two levels"
-    )
-    return f"Mean over the noise levels above 0 and {band}. {ALL_HAVE.format('methods')}"
+    numbers = {
+        len({row["noise_level"] for row in data.comparable(color) if row["noise_level"] > 0})
+        for color in data.colors()
+    }
+    bands = []
+    if max(numbers) > 2:
+        bands.append("its 95 % interval, which reflects the differences between the levels")
+    if 2 in numbers:
+        bands.append("the range of the two levels" + (" that a color has" if bands else ""))
+    return f"Mean over the noise levels above 0 and {', or '.join(bands)}. {ALL_HAVE.format('methods')}"
 
 
 def _drop(data: FigureData) -> str:

@@ -195,6 +195,18 @@ def test_a_method_without_its_hardest_runs_is_compared_at_the_levels_of_all() ->
             FIGURES[name](few)
 
 
+def test_the_caption_of_belts_names_the_bands_of_all_colors() -> None:
+    results, curves = synthetic_results(methods=("vanilla", "mixup"))
+    rows = with_series(summary_tables.finished(results))
+    by_run = dict(summary_tables.grouped(curves.to_pylist(), "run"))
+    rows = [row for row in rows if row["color"] == "blue" or row["noise_level"] < 0.8]
+    caption = CAPTIONS["belts"][1](FigureData(rows, by_run))
+    assert (
+        "its 95 % interval, which reflects the differences between the levels, or the range of the two"
+        in caption
+    )
+
+
 LONG = ("fine-tuned", "linear probe of a pretrained network, 96 pixels")
 STUDIES: dict[str, Callable[[], tuple[pa.Table, pa.Table]]] = {
     "five series at ten levels": lambda: with_a_short_setting(
