@@ -3,10 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pyarrow import compute as pc
+
+from pipeline import files
 from pipeline.audit.label_errors import EstimatedShare
 from pipeline.layout import Layout
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import read_set_manifest
+from schemas.example import EXAMPLE
 
 
 def label_noise(output: str) -> dict[str, EstimatedShare]:
@@ -23,8 +27,10 @@ def levels_with_label_errors(output: str) -> dict[str, EstimatedShare]:
     """Return the true noise of each training set with the errors of its clean labels, by set; {} without an audit.
 
     A set of which the share p is stated as wrong (the realized noise, which `on_shortage: cap` and fixed sets may keep from
-    the nominal level), and with the share q of wrong clean labels, has the noise estimated from the votes (p, for flipped
-    labels) and (1 − p)·q more. Bounds are added, so an interval of two 95 % intervals covers at least 90 %.
+    the nominal level), the share k is of clean lists with their label, and the share q of clean labels is wrong, has the
+    noise estimated from the votes (p, for flipped labels) and k·q more. k is 1 − p, but in fixed sets, which may have web
+    images with the verdict yes: the votes estimate the errors of these. Bounds are added, so an interval of two 95 %
+    intervals covers at least 90 %.
     Raises DataError if a manifest is damaged.
     """
     layout = Layout(output)
@@ -35,10 +41,10 @@ def levels_with_label_errors(output: str) -> dict[str, EstimatedShare]:
     for name, entry in root.about["sets"].items():
         if not entry.get("color"):
             continue
-        classes = read_set_manifest(layout.dataset, name).about["classes"]
-        realized = sum(row["noisy"] for row in classes) / sum(row["rows"] for row in classes)
-        votes = entry.get("estimated_noise") or dict.fromkeys(("value", "low", "high"), realized)
-        kept = 1 - realized
+        about = read_set_manifest(layout.dataset, name).about
+        rows, noisy = (sum(row[key] for row in about["classes"]) for key in ("rows", "noisy"))
+        votes = entry.get("estimated_noise") or dict.fromkeys(("value", "low", "high"), noisy / rows)
+        kept = (_as_listed(layout.dataset, name) if about.get("fixed_set") else rows - noisy) / rows
         levels[name] = EstimatedShare(
             *(
                 min(1.0, votes[key] + kept * getattr(clean, of))
@@ -46,6 +52,12 @@ def levels_with_label_errors(output: str) -> dict[str, EstimatedShare]:
             )
         )
     return levels
+
+
+def _as_listed(dataset: str, name: str) -> int:
+    """Return how many examples of a set have the label of a clean list."""
+    table = directory.read_table(files.join(dataset, name), EXAMPLE, ["is_clean", "source"])
+    return int(pc.sum(pc.and_(table["is_clean"], pc.equal(table["source"], "clean"))).as_py() or 0)
 
 
 def sentences(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from pipeline.view.gallery import Gallery
 from schemas.suspect import SUSPECT
-from tests.pipeline.small_world import CLASSES, RIGHT
+from tests.pipeline.small_world import CLASSES, ONE_PROCESS, RIGHT
 
 OVERTURNED = "web-ant-3"  # three votes say that it shows an ant; its features are those of a cow
 MISLABELED = "clean-bee-4"  # its features are those of an ant
@@ -127,6 +127,22 @@ def test_the_true_noise_of_sets_counts_wrong_clean_labels(audited, capsys):
         assert f"{shown}, wrong clean labels included" in printed
     assert "True noise with the errors of clean labels" in page(str(audited))
     assert levels_with_label_errors(str(audited / "nothing")) == {}
+
+
+def test_the_labels_of_web_images_in_a_fixed_set_are_not_clean_labels(audited, world, tmp_path):
+    copy, listed = tmp_path / "out", tmp_path / "sets.csv"
+    shutil.copytree(audited, copy)
+    clean = [("clean", number) for number in range(4)]
+    web = [("web", number) for number in range(4, 10)]  # their verdict is yes
+    rows = [f"mine,{source}-{name}-{number},{name}" for source, number in [*clean, *web] for name in CLASSES]
+    listed.write_text("\n".join(["set_name,image_id,class_name", *rows]))
+    where = ("--config", str(world.config), "--output", str(copy), ONE_PROCESS)
+    assert main(["split", *where, "--set", f"noise.fixed_sets=[{listed}]"]) == 0
+    votes = directory.read_manifest(Layout(str(copy)).dataset).about["sets"]["mine"]["estimated_noise"]
+    wrong, level = label_noise(str(copy))["clean"], levels_with_label_errors(str(copy))["mine"]
+    assert wrong.high > 0.1
+    assert level.high == pytest.approx(votes["high"] + 0.4 * wrong.high)
+    assert level.low == pytest.approx(votes["low"] + 0.4 * wrong.low)
 
 
 def test_the_true_noise_of_a_set_that_misses_its_level_is_that_of_its_labels(audited, tmp_path):
