@@ -14,7 +14,7 @@ from pipeline.ingest.color import BACKGROUND, load_16_bit_transparency, to_srgb
 from pipeline.ingest.container import Container
 from pipeline.ingest.formats import open_container
 from pipeline.ingest.geometry import jpeg_reduction
-from pipeline.ingest.pixels import image_of, jpeg_pixels, pixels_of
+from pipeline.ingest.pixels import MAX_JPEG_PIXELS, image_of, jpeg_pixels, pixels_of
 from pipeline.ingest.png import is_16_bit_rgb, is_interlaced, png_is_short
 from pipeline.ingest_config import IngestConfig
 from pipeline.rejections import Rejected
@@ -37,8 +37,6 @@ class DecodedImage:
     """EXIF orientation, 1 to 8."""
     animated: bool
 
-
-_MOST_PLAIN_PIXELS = 100_000_000  # larger images are left to Pillow, which has a limit of its own
 
 LimitMemory = Callable[[int, int], object]
 """Function that is called with the numbers of pixels and bytes of a file before its pixels are decoded."""
@@ -113,7 +111,7 @@ def _decode_plain_jpeg(
     """
     assert container.frame
     width, height = container.frame
-    if width * height > min(config.max_pixels, _MOST_PLAIN_PIXELS) or min(width, height) < config.min_side:
+    if width * height > min(config.max_pixels, MAX_JPEG_PIXELS) or min(width, height) < config.min_side:
         return None
     limit_memory(width * height, file_bytes)
     reduction = jpeg_reduction(width, height, config)

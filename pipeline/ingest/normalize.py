@@ -59,7 +59,10 @@ def encode(image: Image.Image, config: IngestConfig) -> bytes:
 
 
 def decode_stored(data: bytes) -> Image.Image:
-    """Decode an image that the pipeline has encoded; the mode is RGB or RGBX, which is RGB with an unused byte per pixel."""
+    """Decode an image that the pipeline has encoded; the mode is RGB or RGBX, which is RGB with an unused byte per pixel.
+
+    Raises Image.DecompressionBombError for an image with more pixels than twice Image.MAX_IMAGE_PIXELS.
+    """
     pixels = jpeg_pixels(data) if data.startswith(b"\xff\xd8") else None
     if pixels is not None:
         return image_of(pixels)

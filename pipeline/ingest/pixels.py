@@ -6,20 +6,25 @@ mode RGBX and 32-bit moves have it.
 
 import numpy as np
 from PIL import Image
-from simplejpeg import decode_jpeg
+from simplejpeg import decode_jpeg, decode_jpeg_header
 
 CHANNELS = 4
+MAX_JPEG_PIXELS = 100_000_000
+"""Larger JPEGs are left to Pillow, which refuses the very large ones; libjpeg decodes any size that a header declares."""
 
 
 def jpeg_pixels(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray | None:
     """Decode a JPEG of one or three components to pixels that equal Pillow's.
 
-    Return None if libjpeg reports damage or an unknown variant. size: width and height of the result, which are those of the
-    image divided by 1, 2, 4 or 8 and rounded up; default: those of the image. Pillow copies the pixels twice: its decoding
-    takes 1.1 to 1.4 times the CPU time at 500×375, and 3 times at 32×32.
+    Return None if the image has more than MAX_JPEG_PIXELS, or if libjpeg reports damage or an unknown variant. size: width
+    and height of the result, which are those of the image divided by 1, 2, 4 or 8 and rounded up; default: those of the
+    image. Pillow copies the pixels twice: its decoding takes 1.1 to 1.4 times the CPU time at 500×375, and 3 times at 32×32.
     """
     width, height = size or (0, 0)
     try:
+        full_height, full_width, *_ = decode_jpeg_header(data)
+        if full_height * full_width > MAX_JPEG_PIXELS:
+            return None
         pixels: np.ndarray = decode_jpeg(
             data, "RGBX", fastdct=False, fastupsample=False, min_height=height, min_width=width, strict=True
         )

@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from pipeline.ingest.decode import DecodedImage, LimitMemory, beyond_memory, decode, no_limit
 from pipeline.ingest.normalize import decode_stored, encode, normalize
 from pipeline.ingest.source_folder import SourceFolder
@@ -70,8 +72,10 @@ def _normalize_and_encode(decoded: DecodedImage, config: IngestConfig) -> Proces
     image = normalize(decoded, config)
     try:
         encoded = encode(image, config)
-    except (OSError, ValueError) as error:
-        # Without resizing, an image may have a longer side than the format allows.
+        # PNG is lossless; other encodings change the pixels.
+        stored = image if config.format == "png" else decode_stored(encoded)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        # Without resizing, an image may have a longer side than the format allows; enlarged, it may be too large to decode.
         size = f"{image.width}×{image.height}"
         raise Rejected("too_many_pixels", f"{size} cannot be stored as {config.format}: {error}") from error
     columns = {
@@ -80,8 +84,6 @@ def _normalize_and_encode(decoded: DecodedImage, config: IngestConfig) -> Proces
         "format": decoded.format,
         "animated": decoded.animated,
     }
-    # PNG is lossless; other encodings change the pixels.
-    stored = image if config.format == "png" else decode_stored(encoded)
     return ProcessedImage(encoded, thumbnail(stored), columns)
 
 

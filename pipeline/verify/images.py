@@ -7,8 +7,9 @@ import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.config import DedupeConfig
-from pipeline.ingest.fingerprint import fingerprint
+from pipeline.ingest.fingerprint import fingerprint_thumbnails
 from pipeline.ingest.normalize import decode_stored
+from pipeline.ingest.thumbnail import thumbnail
 from pipeline.verify.leaks import pack_hashes
 from pipeline.verify.tally import Tally
 
@@ -23,7 +24,7 @@ class BucketImages:
 
     def add(self, name: str, rows: pa.Table) -> None:
         """Check the images of some rows of a set; those that another set has are only compared."""
-        ids, decoded = [], []
+        ids, thumbnails = [], []
         for image_id, image in zip(rows["image_id"].to_pylist(), rows["image"].to_pylist(), strict=True):
             if image is None:  # withheld, or a row without image
                 continue
@@ -34,17 +35,19 @@ class BucketImages:
                     self._tally.add_finding(("differs", name), [image_id])
                 continue
             try:
+                # One at a time: without resizing (ingest.resize), the images of a batch may take gigabytes.
                 opened = decode_stored(data)
+                small = thumbnail(opened)
             except Exception as error:  # whatever a damaged file makes a decoder raise
                 self._tally.add_finding(("decode", name), [f"{image_id}: {_reason(error)}"])
                 continue
             self.digests[image_id] = digest
             ids.append(image_id)
-            decoded.append(opened)
+            thumbnails.append(small)
             self._count_size(opened.size, image_id)
         self._tally.counts[("images",)] += len(ids)
         if ids and self._rules:
-            prints = fingerprint(decoded)
+            prints = fingerprint_thumbnails(thumbnails)
             telling = prints.contrast >= self._rules.min_contrast
             self._tally.counts[("flat",)] += int((~telling).sum())
             kept = [image_id for image_id, keep in zip(ids, telling, strict=True) if keep]

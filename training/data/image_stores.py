@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from common.errors import DataError
-from training.data.decode import decode
+from training.data.decode import OtherSizeError, decode
 from training.data.encoded import EncodedImages
 from training.device import available_cores
 
@@ -126,20 +126,18 @@ class StreamedImages:
         return buffer.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
     def _fill(self, buffer: np.ndarray, rows: list[int]) -> None:
-        """Decode images into uint8 [B, H, W, 3]. Raises DataError naming the image if one cannot be decoded."""
+        """Decode images into uint8 [B, H, W, 3]. Raises DataError naming the image if one cannot be decoded or has another size."""
         for target, row in zip(buffer, rows, strict=True):
             try:
-                pixels = decode(self.encoded[row])
+                target[...] = decode(self.encoded[row], self.size)
+            except OtherSizeError as error:
+                raise DataError(
+                    f"{self.directory}: image {self.ids[row]!r} {error}; build the set with one image size"
+                ) from error
             except (OSError, ValueError) as error:
                 raise DataError(
                     f"{self.directory}: image {self.ids[row]!r} cannot be decoded ({error}); build the set again"
                 ) from error
-            if pixels.shape != target.shape:
-                raise DataError(
-                    f"{self.directory}: image {self.ids[row]!r} is {pixels.shape[1]}×{pixels.shape[0]} pixels, others are "
-                    f"{self.size[1]}×{self.size[0]}; build the set with one image size"
-                )
-            target[...] = pixels
 
     def resident(self) -> ResidentImages:
         """Decode all images into memory."""

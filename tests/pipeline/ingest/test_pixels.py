@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from pipeline.ingest import decode as decode_module
+from pipeline.ingest import pixels as pixels_module
 from pipeline.ingest.decode import decode
-from pipeline.ingest.normalize import encode, normalize
+from pipeline.ingest.normalize import decode_stored, encode, normalize
 from pipeline.ingest.pixels import image_of, jpeg_pixels, pixels_of
 from pipeline.ingest.thumbnail import thumbnail
 from pipeline.ingest_config import IngestConfig
@@ -129,3 +130,19 @@ def test_an_ordinary_jpeg_is_decoded_without_pillow(encoded: Encode, monkeypatch
     data = files(encoded)["plain"]
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow was asked"))
     assert decode(data, IngestConfig()).orientation == 6
+
+
+def declare_size(data: bytes, height: int, width: int) -> bytes:
+    """Return a baseline JPEG whose header declares another size."""
+    start = data.index(b"\xff\xc0") + 5
+    return data[:start] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[start + 4 :]
+
+
+@pytest.mark.parametrize(("height", "width"), [(65_500, 65_500), (65_500, 8_000)])
+def test_no_memory_is_taken_for_a_jpeg_that_declares_too_many_pixels(
+    encoded: Encode, monkeypatch: pytest.MonkeyPatch, height: int, width: int
+) -> None:
+    data = declare_size(files(encoded)["plain"], height, width)
+    monkeypatch.setattr(pixels_module, "decode_jpeg", lambda *_, **__: pytest.fail("the JPEG was decoded"))
+    with pytest.raises(Image.DecompressionBombError):
+        decode_stored(data)

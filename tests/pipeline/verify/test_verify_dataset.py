@@ -5,6 +5,7 @@ import io
 import json
 import math
 import shutil
+import weakref
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,11 @@ from pyarrow.parquet import read_table
 
 from common.errors import DataError
 from pipeline.__main__ import main
+from pipeline.ingest.normalize import decode_stored
 from pipeline.keyed_hash import shard_key
 from pipeline.shards.export import export
 from pipeline.shards.packing import unpack
+from pipeline.verify import images
 from pipeline.verify.dataset import verify
 from pipeline.verify.leaks import read_near
 from pipeline.verify.plan import plan_verification
@@ -111,6 +114,20 @@ def test_a_picture_of_another_size_is_reported(dataset):
 
     rewrite(dataset, "test", enlarge)
     assert "images that are 48×40 instead of 32×32" in problems(dataset)
+
+
+def test_the_decoded_images_of_a_batch_are_not_held_together(dataset, monkeypatch):
+    decoded, alive = [], []
+
+    def decode(data):
+        image = decode_stored(data)
+        decoded.append(weakref.ref(image))
+        alive.append(sum(reference() is not None for reference in decoded))
+        return image
+
+    monkeypatch.setattr(images, "decode_stored", decode)
+    assert problems(dataset) == ""
+    assert 1 <= max(alive) <= 2
 
 
 @pytest.mark.parametrize(

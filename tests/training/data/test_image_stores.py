@@ -2,6 +2,7 @@
 
 import io
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from simplejpeg import decode_jpeg
 
+import training.data.decode as decode_module
 from common.errors import DataError
 from schemas.example import example_schema
 from tests.training.conftest import NAMES, example, png, write_set
 from training.data import encoded
-from training.data.decode import decode
+from training.data.decode import OtherSizeError, decode
 from training.data.image_stores import StreamedImages
 from training.data.shards import load
 
@@ -52,6 +55,38 @@ def test_png_is_decoded_and_invalid_images_raise() -> None:
     for data in (b"\xff\xd8\xff garbage", b"GIF89a", jpeg(8, 8)[:-100]):
         with pytest.raises((OSError, ValueError)):
             decode(array(data))
+
+
+def declare_size(data: bytes, height: int, width: int) -> bytes:
+    """Return a baseline JPEG whose header declares another size."""
+    start = data.index(b"\xff\xc0") + 5
+    return data[:start] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[start + 4 :]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_no_memory_is_taken_for_a_jpeg_that_declares_too_many_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    images = [jpeg(8, 8), jpeg(8, 8)]
+    images[place] = bomb = declare_size(images[place], 65_500, 65_500)
+
+    def decode_small(data: np.ndarray, *args: Any, **options: Any) -> np.ndarray:
+        assert data.tobytes() != bomb, "the large image was decoded"
+        pixels: np.ndarray = decode_jpeg(data, *args, **options)
+        return pixels
+
+    monkeypatch.setattr(decode_module, "decode_jpeg", decode_small)
+    rows = [example(i, data, 0, 0, True) for i, data in enumerate(images)]
+    with pytest.raises(DataError, match=f"'id-0000{place}' "):
+        load(write_set(tmp_path / "set", rows, shards=1))
+
+
+@pytest.mark.parametrize("encode", [jpeg, lambda height, width: png(np.zeros((height, width, 3), np.uint8))])
+def test_an_image_of_another_size_is_not_decoded(encode: Callable[[int, int], bytes]) -> None:
+    data = array(encode(9, 8))
+    assert decode(data, (9, 8)).shape == (9, 8, 3)
+    with pytest.raises(OtherSizeError, match="is 8×9 pixels, others are 9×8"):
+        decode(data, (8, 9))
 
 
 def write_plain(path: Path, rows: list[dict[str, Any]], **options: Any) -> None:
