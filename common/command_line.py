@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from common.errors import DataError, UsageError
 from common.extras import install_command, project_version
+from common.terminal import visible_lines
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
@@ -157,7 +158,7 @@ def _format_warning(
     """Return a warning; one that is meant for users without the line of code that raised it."""
     if category is not UserWarning:
         return _PYTHON_FORMAT(message, category, filename, lineno, line)
-    return f"warning: {message}\n"
+    return f"warning: {visible_lines(str(message))}\n"
 
 
 def _machine_error(error: BaseException | None) -> str | None:
@@ -174,7 +175,7 @@ def _machine_error(error: BaseException | None) -> str | None:
 
 
 def _end(code: int, text: str) -> int:
-    print(text, file=sys.stderr)
+    print(visible_lines(text), file=sys.stderr)
     return code
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from common.command_line import Parser, add_overrides, add_verb, escape_unencodable, make_parser, run_verb
 from common.errors import UnknownFlagError, UsageError
 from common.temporary_folder import use_process_folder
+from common.terminal import visible_lines
 from pipeline.audit import verbs as audit
 from pipeline.layout import STAGES
 from pipeline.leaks import verbs as leaks
@@ -205,7 +206,7 @@ def _run(arguments: argparse.Namespace, others: list[str], near: str) -> int:
 
     def say(line: str) -> None:
         if not arguments.json:
-            print(line, flush=True)
+            print(visible_lines(line), flush=True)
 
     try:
         return VERBS[arguments.verb](arguments, others, say)

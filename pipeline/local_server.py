@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from common.errors import DataError, UsageError
+from common.terminal import visible_lines
 
 LOOPBACK = "127.0.0.1"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -97,7 +98,7 @@ def guard(is_known_host: Callable[[str], bool], headers: Mapping[str, str]) -> A
                 text = f"{error.reason}\n"
                 response = web.Response(status=error.status, text=text, headers=_kept(error))
             except DataError as error:
-                print(f"error: {error}", file=sys.stderr, flush=True)
+                print(f"error: {visible_lines(str(error))}", file=sys.stderr, flush=True)
                 text = "The build has changed or cannot be read; the command that serves this page must be restarted.\n"
                 response = web.Response(status=503, text=text)
         for name, value in headers.items():

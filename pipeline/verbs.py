@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.command_line import FAILED, OK
 from common.errors import UsageError
+from common.terminal import visible_line
 from pipeline.audit.verbs import run_audit
 from pipeline.layout import STAGES
 from pipeline.leaks.verbs import run_leaks
@@ -171,7 +172,7 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     }
     print_json(arguments, result)
     for problem in verification.problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {visible_line(problem)}", file=sys.stderr)
     facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in verification.counts.items())
     say(f"{'FAILED' if verification.problems else 'ok'}: {facts} ({time.monotonic() - start:.1f} s)")
     say(f"dataset manifest sha256 {verification.root_sha256}")

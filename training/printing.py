@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from common.terminal import visible_line
 from training.study.conclusions import run_sentence
 from training.study.power import wilson
 
@@ -26,7 +27,7 @@ def _shown(value: Any) -> str:
     """Return a value as text, floats with four decimals."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {_shown(one)}" for name, one in value.items())
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else visible_line(str(value))
 
 
 def print_accuracies(result: dict[str, Any], images: int | None, key: str, as_json: bool) -> None:

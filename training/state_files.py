@@ -10,6 +10,7 @@ from typing import Any
 from common.atomic_file import write_text
 from common.errors import DataError
 from common.json_records import to_json
+from common.terminal import visible_lines
 
 DAMAGED = ".damaged"  # suffix of files that were set aside
 
@@ -29,4 +30,4 @@ def set_aside(path: Path, error: DataError, consequence: str) -> None:
         shutil.rmtree(target)
     os.replace(path, target)
     problem, _, _ = str(error).partition("; ")  # without the remedy, which is carried out here
-    print(f"{problem}; renamed to {path.name}{DAMAGED}, and {consequence}", file=sys.stderr)
+    print(visible_lines(f"{problem}; renamed to {path.name}{DAMAGED}, and {consequence}"), file=sys.stderr)

@@ -104,6 +104,18 @@ def test_what_the_manifests_do_not_name_is_reported(dataset):
     ]
 
 
+def test_what_verify_prints_cannot_be_forged_by_names(dataset, capsys):
+    evil = "x\x1b[2J\rok: \nok: 13 sets\x9b2K"
+    (dataset / evil).write_text("")
+    (dataset / "test" / evil).write_text("")
+    change_set(dataset, "red-0.20", color=evil, set_name=evil)
+    change_root(dataset, lambda about: about["leaks"].update({evil: 1}))
+    assert main(["verify", str(dataset)]) == 1
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).replace("\n", "").isprintable()
+    assert not any(line.startswith("ok") for line in (printed.out + printed.err).split("\n"))
+
+
 def test_a_picture_of_another_size_is_reported(dataset):
     def enlarge(table):
         rows = table.to_pylist()

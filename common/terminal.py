@@ -1,0 +1,19 @@
+"""Show untrusted text on a terminal, which interprets control characters: they move the cursor, erase and recolor text."""
+
+_JOINERS = "\u200c\u200d"  # some scripts and many emoji need them
+
+
+def visible_line(text: str) -> str:
+    r"""Return text as one line, with control and invisible characters as escapes such as \x1b and \u202e."""
+    return "".join(_visible(character) for character in text)
+
+
+def visible_lines(text: str) -> str:
+    """Return text of several lines, each as by `visible_line`."""
+    return "\n".join(map(visible_line, text.split("\n")))
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character in _JOINERS:
+        return character
+    return character.encode("unicode_escape").decode()
