@@ -59,23 +59,23 @@ def read_choices(path: str) -> tuple[np.ndarray, np.ndarray | None, int]:
 
 
 def _npz_columns(file: IO[bytes]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return the label arrays of an .npz file, and the names of all arrays. Raises ValueError for an oversized array.
-
-    Sizes are checked in the array headers first, because an array of zeros is compressed a thousandfold.
-    """
+    """Return the label arrays of an .npz file, and the names of all arrays. Raises ValueError for an oversized array."""
     wanted = [name for names in (*LABELS.values(), (TRUTH,)) for name in names]
+    columns = {}
     with zipfile.ZipFile(file) as archive:
         names = [info.filename.removesuffix(".npy") for info in archive.infolist()[:MAX_ARRAYS]]
         for name in set(wanted) & set(names):
             with archive.open(f"{name}.npy") as member:
-                _check_size(member, name)
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in wanted if name in names}, names
+                columns[name] = _read_array(member, name)
+    return columns, names
 
 
-def _check_size(file: IO[bytes], name: str) -> None:
-    """Read the header of an array. Raises ValueError unless it is a plain array of one axis and at most `MAX_IMAGES`."""
+def _read_array(file: IO[bytes], name: str) -> np.ndarray:
+    """Read an array. Raises ValueError unless it is a plain array of one axis and at most `MAX_IMAGES`.
+
+    The size is checked in the header first, because an array of zeros is compressed a thousandfold. Header and values are
+    read from one open file: np.load may choose another member of an archive, such as one named without .npy.
+    """
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
@@ -83,13 +83,24 @@ def _check_size(file: IO[bytes], name: str) -> None:
         raise ValueError(
             f"{name} is {dtype} of shape {shape}, expected a column of at most {MAX_IMAGES} labels"
         )
+    file.seek(0)
+    array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _read_csv(file: IO[bytes]) -> pd.DataFrame:
-    """Read a CSV file of limited size. Raises ValueError for a larger one."""
+    """Read a CSV file of limited size. Raises ValueError for a larger one, and for lines that lack most of the columns.
+
+    pandas fills the missing columns of short lines, which may take a thousand times the size of the file.
+    """
     data = file.read(MAX_CSV_BYTES + 1)
-    if len(data) > MAX_CSV_BYTES or len(data.partition(b"\n")[0]) > MAX_HEADER_BYTES:
+    header = data.partition(b"\n")[0]
+    if len(data) > MAX_CSV_BYTES or len(header) > MAX_HEADER_BYTES:
         raise ValueError(f"more than {MAX_CSV_BYTES} bytes, or {MAX_HEADER_BYTES} in the first line")
+    lines, columns = data.count(b"\n") + data.count(b"\r"), header.count(b",") + 1
+    # A whole line has a delimiter or a line end behind each value, and may end in two bytes, \r\n.
+    if lines * columns > 2 * len(data) + MAX_HEADER_BYTES:
+        raise ValueError(f"lines have fewer values than the {columns} columns of the first line")
     return pd.read_csv(io.BytesIO(data))
 
 
@@ -147,11 +158,7 @@ def read_order(path: str, images: int) -> np.ndarray:
     """Return for each image in the order of TFDS its index in the order of torchvision, int64 (images,)."""
     try:
         with files.open_read(path) as file:
-            _check_size(file, "the order")
-            file.seek(0)
-            order = np.load(file, allow_pickle=False)
-        if not isinstance(order, np.ndarray):
-            raise ValueError("an archive of arrays")
+            order = _read_array(file, "the order")
     except Exception as error:  # a damaged file can make NumPy raise any
         raise DataError(f"{path}: not a plain array ({error}); download image_order_c10.npy again") from error
     if order.shape != (images,) or not np.array_equal(np.sort(order), np.arange(images)):

@@ -1,8 +1,10 @@
 """Conversion of human labels to votes: a choice is a yes for the chosen class and a no for other asked classes."""
 
+import io
 import json
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from pyarrow import parquet
 
 from pipeline.__main__ import main
 from pipeline.published.cifar_n import CIFAR_10, batch_excess
+from pipeline.published.cifar_n_files import read_choices
 
 CHOICES = np.array([[3, 3, 5], [0, 0, 0], [1, 9, 2], [4, 4, 4]])
 TRUTH = np.array([3, 0, 1, 7])
@@ -238,6 +241,16 @@ def test_an_array_that_unpacks_to_too_much_is_refused_by_its_header(files, capsy
     assert reported in capsys.readouterr().err
 
 
+def test_the_values_are_those_of_the_member_whose_size_was_checked(files, capsys):
+    np.savez_compressed(files / "two.npz", **columns())
+    large = io.BytesIO()
+    np.save(large, np.zeros(1 << 21, np.int8))
+    with zipfile.ZipFile(files / "two.npz", "a") as archive:
+        archive.writestr("random_label1", large.getvalue())  # np.load prefers it to random_label1.npy
+    assert run(files, "two.npz") == 0
+    assert read_choices(str(files / "two.npz"))[0][:, 0].tolist() == list(columns()["random_label1"])
+
+
 def test_arrays_that_are_not_needed_are_not_read(files):
     np.savez_compressed(files / "more.npz", **columns(), other=np.zeros((1 << 22, 2), np.int8))
     assert run(files, "more.npz") == 0
@@ -248,6 +261,13 @@ def test_a_csv_of_too_many_columns_or_bytes_is_refused(files, capsys, text):
     (files / "bomb.csv").write_text(text)
     assert run(files, "bomb.csv") == 1
     assert "more than 33554432 bytes, or 4096 in the first line" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_csv_whose_short_lines_would_be_filled_with_columns_is_refused(files, capsys, end):
+    (files / "bomb.csv").write_bytes(b"," * 2000 + b"\n" + f"1{end}".encode() * 3000)
+    assert run(files, "bomb.csv") == 1
+    assert "fewer values than the 2001 columns" in capsys.readouterr().err
 
 
 def test_an_order_that_unpacks_to_too_much_is_refused(files, capsys):
