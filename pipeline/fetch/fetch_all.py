@@ -116,7 +116,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 async def _fetch_all(requests: Iterable[FetchRequest], plan: FetchPlan, journal: Recorder) -> FetchOutcome:
-    with ThreadPoolExecutor(RESOLVER_THREADS) as threads:
+    with ThreadPoolExecutor(RESOLVER_THREADS + 1) as threads:  # and one that parses rules
         asyncio.get_running_loop().set_default_executor(threads)
         fetcher = UrlFetcher(plan.config, plan.max_bytes, plan.limits, plan.responsible)
         try:

@@ -39,18 +39,19 @@ class Policies:
         self, config: FetchConfig, hosts: Hosts, get: Callable[[Url], Coroutine[Any, Any, bytes]]
     ) -> None:
         self._config, self._hosts, self._get = config, hosts, get
+        self._parsing = asyncio.Lock()
 
     async def may_be_fetched(self, url: Url) -> bool:
         """Whether robots.txt allows a URL, or is ignored. Raises Rejected if it cannot be read."""
         if not self._config.robots_txt:
             return True
-        return (await self._rules(url, "/robots.txt", self._read_robots)).allow(str(url))
+        return await self._allow(await self._rules(url, "/robots.txt", self._read_robots), url)
 
     async def may_be_mined(self, url: Url) -> bool:
         """Whether tdmrep.json does not reserve a URL, or is ignored."""
         if not self._config.opt_outs:
             return True
-        return (await self._rules(url, TDM_FILE, self._read_reservations)).allow(str(url))
+        return await self._allow(await self._rules(url, TDM_FILE, self._read_reservations), url)
 
     async def read(self, urls: Iterable[str]) -> list[Policy]:
         """Read and return the policy files of the hosts of some URLs."""
@@ -93,6 +94,16 @@ class Policies:
             host.rules[file] = task, min(until, now + NO_RULES_SECONDS)
             raise Rejected(rejected.code, rejected.detail) from rejected
 
+    async def _allow(self, rules: PathRules, url: Url) -> bool:
+        await self._parse(rules)
+        return rules.allow(str(url))
+
+    async def _parse(self, rules: PathRules) -> None:
+        """Parse a file in a thread, one at a time, so that other requests do not reach their deadlines meanwhile."""
+        if not rules.is_parsed:
+            async with self._parsing:
+                await asyncio.to_thread(rules.parse)
+
     async def _read_reservations(self, _: Host, url: Url) -> PathRules:
         """Read a tdmrep.json; one that cannot be read reserves nothing, since it is optional and rare."""
         try:
@@ -114,6 +125,7 @@ class Policies:
             raise Rejected(
                 "robots_disallowed" if is_unavailable else rejected.code, rejected.detail
             ) from rejected
+        await self._parse(rules)
         self._slow_down(host, rules)
         return rules
 

@@ -8,6 +8,8 @@ header are supported.
 
 import json
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable
 from urllib.parse import quote
 
@@ -27,24 +29,69 @@ _FORBIDDEN = {"noai", "noimageai", "noindex", "noimageindex", "none"}
 _WITH_VALUES = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 
 
+PARSED_BYTES = 16 << 20
+"""Total size of the policy files whose parsed rules are kept in memory: rules of one letter take 70 times their text."""
+FILE_BYTES = 1000  # counted for each file besides its text
+
+
+class _ParsedFiles:
+    """The parsed rules of the most recently used policy files, of a total size of PARSED_BYTES; for all threads."""
+
+    def __init__(self) -> None:
+        self._rules: OrderedDict[bytes, Protego] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def __contains__(self, text: bytes) -> bool:
+        with self._lock:
+            return text in self._rules
+
+    def get(self, text: bytes) -> Protego:
+        """Return the rules of a file, parsed again unless they are kept."""
+        with self._lock:
+            if text in self._rules:
+                self._rules.move_to_end(text)
+                return self._rules[text]
+        rules = Protego.parse(_normalize_groups(text.decode("utf-8-sig", "replace")))
+        with self._lock:
+            if text not in self._rules:
+                self._rules[text] = rules
+                self._size += len(text) + FILE_BYTES
+            while self._size > PARSED_BYTES:
+                old, _ = self._rules.popitem(last=False)
+                self._size -= len(old) + FILE_BYTES
+        return rules
+
+
+_parsed = _ParsedFiles()
+
+
 class PathRules:
     """The rules of one robots.txt for our product token."""
 
     def __init__(self, text: bytes) -> None:
         self.text = text[:MAX_POLICY_BYTES]
         self._wildcards = self.text.count(b"*")
-        self._rules = Protego.parse(_normalize_groups(self.text.decode("utf-8-sig", "replace")))
+
+    @property
+    def is_parsed(self) -> bool:
+        """Whether the other methods need not parse the file."""
+        return self.text in _parsed
+
+    def parse(self) -> None:
+        """Parse the file, which takes up to a second."""
+        _parsed.get(self.text)
 
     def allow(self, url: str) -> bool:
         """Whether the rules allow a URL of the host; false for a URL too long to be compared with so many wildcards."""
         if self._wildcards * len(url) > MAX_WILDCARD_WORK:
             return False
-        return bool(self._rules.can_fetch(url, PRODUCT))
+        return bool(_parsed.get(self.text).can_fetch(url, PRODUCT))
 
     @property
     def delay(self) -> float:
         """Crawl-delay in seconds, 0 if there is none."""
-        return float(self._rules.crawl_delay(PRODUCT) or 0)
+        return float(_parsed.get(self.text).crawl_delay(PRODUCT) or 0)
 
 
 def _normalize_groups(text: str) -> str:
