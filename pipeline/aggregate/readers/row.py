@@ -47,14 +47,22 @@ def chosen(value: object) -> str | None:
     The value is plain, a list of length 1, or an object: {"label": "yes"}, {"labels": ["yes"]}, or options of which one is
     true, {"yes": true, "no": false} or {"yes": {"on": true}, "no": {"on": false}}.
     """
-    if isinstance(value, list):
-        return chosen(value[0]) if len(value) == 1 else None
-    if not isinstance(value, Mapping):
-        return text(value)
-    for name in ("label", "labels"):
-        if name in value:
-            return chosen(value[name])
-    marks = {name: _mark(option) for name, option in value.items()}
+    while isinstance(value, list | Mapping):  # a loop, since a worker may send values of any depth
+        if isinstance(value, list):
+            if len(value) != 1:
+                return None
+            value = value[0]
+        else:
+            name = next((name for name in ("label", "labels") if name in value), None)
+            if name is None:
+                return _ticked(value)
+            value = value[name]
+    return text(value)
+
+
+def _ticked(options: Mapping[str, object]) -> str | None:
+    """Return the option of a form that is chosen; None unless it is one, and all values are options."""
+    marks = {name: _mark(option) for name, option in options.items()}
     if None in marks.values() or not marks:
         return None
     if set(marks) <= {"on", "value"}:  # a single checkbox

@@ -2,12 +2,14 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.errors import DataError
+from pipeline.aggregate.readers.row import chosen
 from pipeline.aggregate.readers.votes import read_votes
 from pipeline.records import Records
 
@@ -160,3 +162,11 @@ def test_a_column_of_mechanical_turk_that_the_header_only_seems_to_have_is_repor
     path.write_text('HITId, "WorkerId",Input.image_id,Input.class_name,Answer.answer\nH,w,a,ant,yes\n')
     with pytest.raises(DataError, match="column 'WorkerId' is missing"):
         read(path)
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"label": value}])
+def test_answers_of_any_depth_are_read(wrap: Callable[[object], object]) -> None:
+    value: object = "yes"
+    for _ in range(50_000):
+        value = wrap(value)
+    assert chosen(value) == "yes"
