@@ -23,12 +23,13 @@ from pipeline.keyed_hash import by_bucket
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.cells import csv_text
-from schemas.example import SHARED_IMAGE_SCHEMA, SHARED_IMAGES
+from schemas.example import EXAMPLE, SHARED_IMAGE_SCHEMA, SHARED_IMAGES, example_schema
 from schemas.manifest import MANIFEST, Manifest
 
 Format = Literal["webdataset", "folder"]
 MAX_NAME = 150  # characters; file systems take 255 bytes
 EXPORT = "export.json"  # describes the export; written last
+_VERIFY = "the dataset was altered: run `python -m pipeline verify` on it, or copy it again"
 _EXTENSIONS = {b"\xff\xd8": "jpg", b"\x89P": "png", b"RI": "webp"}
 
 
@@ -44,7 +45,8 @@ class Sample(NamedTuple):
 def export(dataset: str, set_name: str, kind: Format, output: str) -> dict[str, Any]:
     """Write a set of a self-contained or shared dataset to the folder `output`; return the content of `export.json`.
 
-    Raises UsageError for an unknown set, and DataError if a shard was changed, rows have no image, or `output` is not empty.
+    Raises UsageError for an unknown set, and DataError if a shard was changed, rows have no image or invalid values, two
+    examples or classes would have one file or folder, or `output` is not empty.
     """
     sets = [name for name in read_root(dataset)[1] if name != SHARED_IMAGES]
     if set_name not in sets:
@@ -87,9 +89,10 @@ def safe_name(name: str) -> str:
 
 def _samples(table: pa.Table, class_names: list[str]) -> Iterator[Sample]:
     for row in table.to_pylist():
-        image = row.pop("image")["bytes"]
+        image = row.pop("image")["bytes"] or b""
         extension = _EXTENSIONS.get(image[:2])
-        assert extension, "shards hold JPEG, PNG or WebP"
+        if extension is None:
+            raise DataError(f"image {row['image_id']!r} is not a JPEG, PNG or WebP file; {_VERIFY}")
         row["class_name"] = class_names[row["label"]]
         yield Sample(safe_name(row["image_id"]), extension, image, row)
 
@@ -99,6 +102,7 @@ def _shards(dataset: str, set_name: str, manifest: Manifest) -> Iterator[pa.Tabl
     folder = files.join(dataset, set_name)
     for shard in manifest.shards:
         table = directory.read_shard(folder, shard, check_digests=True)
+        table = _checked(table, manifest.about["class_names"], files.join(folder, shard.file))
         if "image" in table.column_names:
             if table["image"].null_count:
                 raise DataError(
@@ -107,6 +111,21 @@ def _shards(dataset: str, set_name: str, manifest: Manifest) -> Iterator[pa.Tabl
             yield table
         else:
             yield from _with_shared(table, files.join(dataset, SHARED_IMAGES))
+
+
+def _checked(table: pa.Table, class_names: list[str], path: str) -> pa.Table:
+    """Return the rows of a shard as examples of the classes. Raises DataError for other columns and invalid values."""
+    with_images = "image" in table.column_names
+    table = directory.with_schema(table, example_schema(class_names, with_images=with_images), path)
+    for name in EXAMPLE.required:
+        if name != "image" and table[name].null_count:
+            raise DataError(f"{path}: {name} is missing in some rows; {_VERIFY}")
+    labels = table["label"].to_numpy()
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(class_names):
+        raise DataError(
+            f"{path}: labels range from {labels.min()} to {labels.max()}, but the set has {len(class_names)} classes; {_VERIFY}"
+        )
+    return table
 
 
 def _with_shared(table: pa.Table, folder: str) -> Iterator[pa.Table]:
@@ -157,11 +176,27 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def _write_folder(dataset: str, set_name: str, manifest: Manifest, output: str) -> list[dict[str, Any]]:
     """Write `CLASS/ID.EXTENSION`, and `examples.csv` with all columns, which readers of such folders do not know."""
-    rows = []
+    folders: dict[str, str] = {}
+    for name in manifest.about["class_names"]:
+        folder = safe_name(name).casefold()
+        if folder in folders:
+            raise DataError(
+                f"{set_name}: the classes {folders[folder]!r} and {name!r} would have one folder where file names ignore case; choose "
+                "--format webdataset"
+            )
+        folders[folder] = name
+    rows, paths = [], set[str]()
     for table in _shards(dataset, set_name, manifest):
         for sample in _samples(table, manifest.about["class_names"]):
             path = f"{safe_name(sample.columns['class_name'])}/{sample.key}.{sample.extension}"
-            with files.replace(files.join(output, path)) as file:
+            target = files.join(output, path)
+            # A local file system may ignore case.
+            if path in paths or ("://" not in target and os.path.exists(target)):
+                raise DataError(
+                    f"{target}: two examples would be this file; choose --format webdataset, or run `python -m pipeline verify`"
+                )
+            paths.add(path)
+            with files.replace(target) as file:
                 file.write(sample.image)
             rows.append({"path": path, **sample.columns})
     frame = pd.DataFrame(rows).sort_values("path").convert_dtypes()

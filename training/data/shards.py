@@ -200,14 +200,15 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
         )
     names = tuple(manifest.about["class_names"])
     labels = table["label"].to_numpy()
-    if labels.min() < 0 or labels.max() >= len(names):
-        raise DataError(
-            f"{directory}: labels range from {labels.min()} to {labels.max()}, but the manifest has {len(names)} "
-            "class names; build the set again"
-        )
+    true_labels = pc.fill_null(table["true_label"], UNKNOWN).to_numpy()
+    for what, values, least in (("labels", labels, 0), ("true labels", true_labels, UNKNOWN)):
+        if values.min() < least or values.max() >= len(names):
+            raise DataError(
+                f"{directory}: {what} range from {values.min()} to {values.max()}, but the manifest has {len(names)} "
+                "class names; build the set again"
+            )
     ids = table["image_id"]
     encoded = _shared_images(directory, ids) if shared else join(parts)
-    true_labels = pc.fill_null(table["true_label"], UNKNOWN).to_numpy()
     return ImageSet(
         name=directory.name,
         image_ids=ImageIds(ids),

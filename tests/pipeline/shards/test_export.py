@@ -14,6 +14,7 @@ from pyarrow import parquet
 
 from pipeline.__main__ import main
 from pipeline.shards.export import safe_name
+from tests.pipeline.dataset_forgery import replaced, rewrite
 from tests.pipeline.small_world import build
 
 
@@ -124,6 +125,53 @@ def test_a_changed_image_of_a_shared_dataset_is_not_exported(shared, tmp_path, k
     assert export(dataset, tmp_path / "x", kind) == 1
     assert "its bytes differ from those that were written" in capsys.readouterr().err
     assert not (tmp_path / "x" / "export.json").exists()
+
+
+def altered(name, value):
+    def change(table):
+        values = table[name].to_pylist()
+        values[0] = value
+        return replaced(table, name, values)
+
+    return change
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "folder"])
+@pytest.mark.parametrize(
+    ("change", "reported"),
+    [
+        (altered("label", -1), "labels range from -1 to 2, but the set has 3 classes"),
+        (altered("label", 3), "labels range from 0 to 3, but the set has 3 classes"),
+        (altered("label", None), "label is missing in some rows"),
+        (altered("is_clean", None), "is_clean is missing in some rows"),
+        (altered("image_id", None), "image_id is missing in some rows"),
+        (altered("image", {"bytes": None, "path": None}), "is not a JPEG, PNG or WebP file"),
+        (altered("image", {"bytes": b"GIF89a", "path": None}), "is not a JPEG, PNG or WebP file"),
+        (lambda table: table.drop_columns(["source"]), "its columns are not those of this table"),
+        (lambda table: table.set_column(1, "label", table["label"].cast("string")), "its columns are not"),
+    ],
+)
+def test_altered_rows_are_reported_and_not_exported(dataset, tmp_path, capsys, kind, change, reported):
+    rewrite(dataset, "red-0.20", change)
+    assert export(dataset, tmp_path / "x", kind) == 1
+    assert reported in capsys.readouterr().err
+    assert not (tmp_path / "x" / "export.json").exists()
+
+
+def test_no_file_of_an_example_is_replaced_by_that_of_another(dataset, tmp_path, capsys):
+    rewrite(dataset, "red-0.20", lambda table: replaced(table, "image_id", ["same"] * table.num_rows))
+    assert export(dataset, tmp_path / "x", "folder") == 1
+    assert "two examples would be this file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["ant", "ANT"])
+def test_no_two_classes_are_exported_to_one_folder(dataset, tmp_path, capsys, other):
+    path = dataset / "red-0.20" / "_manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["about"]["class_names"][1] = manifest["about"]["classes"][1]["class"] = other
+    path.write_text(json.dumps(manifest))
+    assert export(dataset, tmp_path / "x", "folder") == 1
+    assert f"the classes 'ant' and {other!r} would have one folder" in capsys.readouterr().err
 
 
 @given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80))

@@ -99,6 +99,13 @@ def test_a_label_outside_the_classes_is_refused(tmp_path: Path, label: int) -> N
         load(write_set(tmp_path / "set", rows))
 
 
+@pytest.mark.parametrize("true_label", [-2, 3])
+def test_a_true_label_outside_the_classes_is_refused(tmp_path: Path, true_label: int) -> None:
+    rows = [example(0, png(pixels()), 0, 0, True), example(1, png(pixels()), 0, true_label, False)]
+    with pytest.raises(DataError, match=r"true labels range .* 3 class names"):
+        load(write_set(tmp_path / "set", rows))
+
+
 def test_an_image_of_another_size_is_refused_by_id(tmp_path: Path) -> None:
     rows = [example(0, png(pixels()), 0, 0, True), example(1, png(pixels(8, 9)), 0, 0, True)]
     with pytest.raises(DataError, match="'id-00001' is 9×8 pixels, others are 8×8"):
