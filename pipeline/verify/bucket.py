@@ -15,6 +15,7 @@ from pipeline.keyed_hash import bucket, shard_key
 from pipeline.noise.examples import count_classes
 from pipeline.noise.true_level import millionths_wrong
 from pipeline.shards.directory import shard_position
+from pipeline.verify.batches import batches
 from pipeline.verify.clean_images import CleanImages, group_clean_images
 from pipeline.verify.images import BucketImages
 from pipeline.verify.plan import Bucket, PlannedSet, VerificationPlan
@@ -22,7 +23,6 @@ from pipeline.verify.tally import Tally
 from schemas.example import EXAMPLE, SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema
 from schemas.table import UNREADABLE
 
-ROWS_AT_ONCE = 512
 _COLUMNS = (
     "image_id",
     "label",
@@ -124,7 +124,7 @@ def _read_set(
                 if "image" in schema.names:
                     images.add(name, table)
         except (DataError, *UNREADABLE) as error:
-            reason = error if isinstance(error, DataError) else f"{path}: cannot be read ({error})"
+            reason = error if path in str(error) else f"{path}: cannot be read ({error})"
             tally.add_finding(("unreadable", name), [str(reason)])
             return None
     return pa.concat_tables(tables).combine_chunks()
@@ -151,9 +151,7 @@ def _batches(path: str, schema: pa.Schema, rows: int, required: Sequence[str]) -
             raise DataError(f"{path}: columns or class names are not those of the example table")
         if reader.metadata.num_rows != rows:
             raise DataError(f"{path}: {reader.metadata.num_rows} rows, the manifest says {rows}")
-        for batch in reader.iter_batches(batch_size=ROWS_AT_ONCE):
-            table = pa.Table.from_batches([batch])
-            table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
+        for table in batches(reader):
             for column in required:
                 if column in schema.names and table[column].null_count:
                     raise DataError(f"{path}: {column} is missing in some rows")

@@ -22,6 +22,7 @@ from pipeline.ingest.fingerprint import COLUMNS, Fingerprints, fingerprint
 from pipeline.ingest.normalize import decode_stored
 from pipeline.keyed_hash import bucket, shard_key
 from pipeline.shards.packing import pack, unpack
+from pipeline.verify.batches import batches
 from pipeline.verify.plan import Bucket, VerificationPlan
 from schemas.duplicate import SEARCHED_ORIENTATIONS
 from schemas.example import SHARED_IMAGES, TEST_SET
@@ -128,9 +129,7 @@ def _read(
     for shard in part.shards.get(name, []):
         try:
             with files.open_read(files.join(plan.dataset, name, shard.file)) as file:
-                for batch in parquet.ParquetFile(file).iter_batches(columns=columns, batch_size=512):
-                    table = pa.Table.from_batches([batch])
-                    table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
+                for table in batches(parquet.ParquetFile(file), columns):
                     wanted = np.isin(shard_key(table["image_id"].to_pylist()), keys)
                     yield table.filter(pa.array(wanted))
         except (DataError, *UNREADABLE):

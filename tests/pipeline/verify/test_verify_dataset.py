@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
-from pyarrow.parquet import read_table
+from pyarrow import compute as pc
+from pyarrow.parquet import ParquetFile, read_table, write_table
 
 from common.errors import DataError
 from pipeline.__main__ import main
@@ -19,7 +20,7 @@ from pipeline.ingest.normalize import decode_stored
 from pipeline.keyed_hash import shard_key
 from pipeline.shards.export import export
 from pipeline.shards.packing import unpack
-from pipeline.verify import images
+from pipeline.verify import batches, images
 from pipeline.verify.dataset import verify
 from pipeline.verify.leaks import read_near
 from pipeline.verify.plan import plan_verification
@@ -126,6 +127,39 @@ def test_a_picture_of_another_size_is_reported(dataset):
 
     rewrite(dataset, "test", enlarge)
     assert "images that are 48×40 instead of 32×32" in problems(dataset)
+
+
+def rewrite_files(dataset, name, **options):
+    """Write the shards of a set again with other options of Parquet."""
+    path = dataset / name / "_manifest.json"
+    manifest = json.loads(path.read_text())
+    for shard in manifest["shards"]:
+        file = dataset / name / shard["file"]
+        write_table(read_table(file), file, **options)
+        shard["bytes"], shard["sha256"] = file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest()
+    path.write_text(json.dumps(manifest))
+    agree(dataset, name)
+
+
+def test_a_value_that_is_stored_once_for_many_rows_is_read_in_small_batches(dataset, monkeypatch):
+    def repeat(table):
+        images = table["image"].to_pylist()
+        return replaced(table, "image", [{**image, "bytes": images[0]["bytes"]} for image in images])
+
+    rewrite(dataset, "test", repeat)
+    rewrite_files(dataset, "test", compression="none", use_dictionary=True)
+    monkeypatch.setattr(batches, "BYTES_AT_ONCE", 20_000)
+    sizes = []
+    for file in (dataset / "test").glob("*.parquet"):
+        sizes += [pc.sum(pc.binary_length(pc.struct_field(table["image"], "bytes"))).as_py()
+                  for table in batches.batches(ParquetFile(file))]  # fmt: skip
+    assert len(sizes) > len(list((dataset / "test").glob("*.parquet")))
+    assert max(sizes) <= 20_000
+
+
+def test_images_that_are_compressed_again_are_reported(dataset):
+    rewrite_files(dataset, "test", compression="zstd")
+    assert "cannot be read (its images are compressed a second time" in problems(dataset)
 
 
 def test_the_decoded_images_of_a_batch_are_not_held_together(dataset, monkeypatch):
