@@ -1,5 +1,6 @@
 """manifest: the file that commits a table. It is written last; a folder without a manifest is not a table."""
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field
@@ -52,6 +53,11 @@ class Manifest:
     def to_json(self) -> str:
         """Serialize with sorted keys, so that equal manifests are equal bytes."""
         return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file of this manifest, hexadecimal. It covers all shards, whose digests the manifest has."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> Self:

@@ -202,7 +202,7 @@ def _write_card(manifests: dict[str, Manifest], job: DatasetJob) -> Manifest:
             "color": facts[name].get("color"),
             "noise_level": facts[name].get("noise_level"),
             "trial": facts[name].get("trial"),
-            "manifest_sha256": hashlib.sha256(manifest.to_json().encode()).hexdigest(),
+            "manifest_sha256": manifest.sha256,
         }
         if lacking := facts[name].get("classes_without_clean"):
             entries[name]["classes_without_clean"] = lacking
@@ -233,7 +233,7 @@ def is_whole(dataset: str) -> bool:
         manifest = directory.valid_manifest(folder)
         if manifest is None or directory.size_problem(folder, manifest):
             return False
-        if hashlib.sha256(manifest.to_json().encode()).hexdigest() != entry["manifest_sha256"]:
+        if manifest.sha256 != entry["manifest_sha256"]:
             return False
     return True
 

@@ -8,7 +8,7 @@ from pipeline.publish.citation import bibtex
 from pipeline.publish.release import Release
 from pipeline.publish.tables import link_rot, rejection_table
 from pipeline.rejections import printable
-from pipeline.shards.card import ABOUT, card_text, funnel_table, set_blocks
+from pipeline.shards.card import ABOUT, card_text, config_entry, funnel_table, set_blocks
 from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, Verbatim, items
 from schemas.manifest import ATTRIBUTIONS, VOTES, WITHHELD
 
@@ -89,9 +89,10 @@ def published_card(release: Release) -> str:
             Code("python -m pipeline verify FOLDER"), " checks every file, row and image against the manifests.",
         ),
     ]  # fmt: skip
-    more = (
-        [{"config_name": "votes", "data_files": [{"split": "train", "path": VOTES}]}] if release.votes else []
-    )
+    more = [
+        config_entry(table.name, [{"split": "train", "path": table.path}], {table.name: table.sha256})
+        for table in release.tables
+    ]
     return card_text(_metadata(release), facts.entries, blocks, tuple(more))
 
 

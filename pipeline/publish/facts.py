@@ -100,7 +100,12 @@ class BuildFacts:
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
         """The entry of each published set in the manifest of the dataset."""
-        return {name: self.root["sets"][name] for name in self.sets}
+        return {name: self.entry(name) for name in self.sets}
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """Return the entry of a published table in the manifest of the dataset: that of the build, with `manifests`."""
+        manifest = self.manifests[name]
+        return {**self.root["sets"][name], "rows": manifest.rows, "manifest_sha256": manifest.sha256}
 
 
 def read_facts(build: str, config: BuildConfig, names: Sequence[str] = ()) -> BuildFacts:

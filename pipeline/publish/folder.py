@@ -133,8 +133,7 @@ def commit_folder(
     entries = {}
     for name, manifest in manifests.items():
         commit.swap(files.join(folder, name), manifest)
-        stated = digest(manifest.to_json().encode())
-        entries[name] = {**facts.root["sets"][name], "rows": manifest.rows, "manifest_sha256": stated}
+        entries[name] = facts.entry(name)
     for name, text in texts.items():
         with files.replace(files.join(folder, name)) as file:
             file.write(text)

@@ -26,6 +26,7 @@ from schemas.manifest import ATTRIBUTIONS, CARD, CROISSANT, MANIFEST, VOTES, WIT
 from schemas.published_vote import PUBLISHED_VOTE
 
 _NEEDED = ("authors", "license", "date", "url")
+_ABOUT_VOTES = "Valid votes, with pseudonyms of the workers."
 
 
 def publish(
@@ -55,15 +56,14 @@ def publish(
     facts = dataclasses.replace(facts, manifests=manifests)
     votes = pseudonymous_votes(build, config, key) if key else None
     links = summarize(Layout(build).links)
-    release = Release(facts, config.publication, images.facts, address, votes.num_rows if votes else 0, links)
-    texts = _texts(release, images)
-    tables = []
-    if votes:
-        texts[VOTES] = target.parquet_bytes(votes)
-        about = "Valid votes, with pseudonyms of the workers."
-        tables.append(
-            TableFile(VOTES, len(texts[VOTES]), target.digest(texts[VOTES]), PUBLISHED_VOTE.schema, about)
-        )
+    files_of_votes = {VOTES: target.parquet_bytes(votes)} if votes else {}
+    tables = [
+        TableFile(name, len(data), target.digest(data), PUBLISHED_VOTE.schema, _ABOUT_VOTES)
+        for name, data in files_of_votes.items()
+    ]
+    count = votes.num_rows if votes else 0
+    release = Release(facts, config.publication, images.facts, address, count, links, tuple(tables))
+    texts = _texts(release, images) | files_of_votes
     texts[CROISSANT] = croissant_json(
         release.title, facts.manifests, facts.classes, croissant_properties(release), tables
     ).encode()

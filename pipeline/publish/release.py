@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.links.summary import LedgerSummary
 from pipeline.publication_config import LICENSES, PublicationConfig
 from pipeline.publish.facts import BuildFacts
+from pipeline.shards.croissant import TableFile
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ImageFacts:
 class Release:
     """Facts, statements of the authors, images, and the address of the dataset.
 
-    votes: number of published votes. links: the checks of the URLs of the build.
+    votes: number of published votes. links: the checks of the URLs of the build. tables: Parquet files beside the sets.
     """
 
     facts: BuildFacts
@@ -37,6 +38,7 @@ class Release:
     url: str
     votes: int = 0
     links: LedgerSummary = field(default_factory=LedgerSummary)
+    tables: tuple[TableFile, ...] = ()
 
     @property
     def title(self) -> str:

@@ -67,28 +67,40 @@ def dataset_card(
 
 def card_text(
     about: Mapping[str, Any],
-    sets: Mapping[str, Any],
+    sets: Mapping[str, Mapping[str, Any]],
     blocks: list[Block],
     more_configs: tuple[Any, ...] = (),
 ) -> str:
     """Return a card: the YAML header with `about` and the files of each config, and the document.
 
-    Hugging Face's hub and library find the files of each config in the header; more_configs: entries of other tables.
+    Hugging Face's hub and library find the files of each config in the header; `sets` has the digest of the manifest of each
+    set, and more_configs the entries of other tables.
     """
     configs = [
-        {
-            "config_name": name,
-            "data_files": [
+        config_entry(
+            name,
+            [
                 {"split": "train", "path": f"{name}/train-*.parquet"},
-                {"split": "test", "path": "test/test-*.parquet"},
+                {"split": "test", "path": f"{TEST_SET}/test-*.parquet"},
             ],
-        }
+            {each: sets[each]["manifest_sha256"] for each in (name, TEST_SET)},
+        )
         for name in sets
         if name != TEST_SET
     ]
     header = {**about, "task_categories": ["image-classification"], "configs": [*configs, *more_configs]}
     metadata = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=_NO_FOLDING)
     return f"---\n{metadata}---\n{markdown(blocks)}"
+
+
+def config_entry(name: str, data_files: list[dict[str, str]], digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return the entry of a config in the YAML header, with the digests of what it holds, by name.
+
+    `load_dataset` caches a local folder by its last name and by these entries. Without a digest in them, it returns the
+    examples that it has read from an earlier build, or from the folder `dataset` of another one.
+    """
+    stated = ", ".join(f"{key} {digest}" for key, digest in digests.items())
+    return {"config_name": name, "description": f"SHA-256: {stated}", "data_files": data_files}
 
 
 def set_blocks(

@@ -63,6 +63,11 @@ class TableFile:
     schema: pa.Schema
     about: str
 
+    @property
+    def name(self) -> str:
+        """Name of the table: its path without the extension."""
+        return self.path.removesuffix(".parquet")
+
 
 def croissant_json(
     name: str,
@@ -99,8 +104,9 @@ def croissant_json(
         record_sets.append(_record_set(set_name, described, schema, source))
     for table in tables:
         distribution.append(_file(table.path, table.size, table.sha256))
-        stem = table.path.removesuffix(".parquet")
-        record_sets.append(_record_set(stem, table.about, table.schema, {"fileObject": {"@id": table.path}}))
+        record_sets.append(
+            _record_set(table.name, table.about, table.schema, {"fileObject": {"@id": table.path}})
+        )
     description = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",

@@ -2,9 +2,11 @@
 
 import io
 import json
+import shutil
 
 import pytest
 
+from pipeline.__main__ import main
 from tests.pipeline.small_world import CLASSES, picture
 
 datasets = pytest.importorskip("datasets")
@@ -41,6 +43,22 @@ def test_the_card_names_every_set_so_that_the_folder_opens_by_name(built, tmp_pa
     assert set(loaded) == {"train", "test"}
     noisy = sum(not clean for clean in loaded["train"]["is_clean"])
     assert noisy == round(0.5 * loaded["train"].num_rows)
+
+
+def test_a_dataset_that_was_built_again_opens_as_it_is_now(world, built, tmp_path):
+    """`load_dataset` caches by the name of the folder, which all builds share, and by the header of the card."""
+    output = tmp_path / "out"
+    shutil.copytree(built, output)
+
+    def wrong() -> list[str]:
+        loaded = datasets.load_dataset(str(output / "dataset"), "red-0.50", split="train")
+        return sorted(row["image_id"] for row in loaded.remove_columns("image") if not row["is_clean"])
+
+    before = wrong()
+    again = ["split", "--config", str(world.config), "--output", str(output), "--set", "seed=1"]
+    assert main([*again, "--direct_num_workers=1"]) == 0
+    assert len(wrong()) == len(before)
+    assert wrong() != before
 
 
 def test_the_folder_of_a_set_opens_without_the_card(built, tmp_path):
