@@ -185,7 +185,8 @@ def _images(release: Release) -> list[Block]:
             Paragraph(
                 f"{release.images.withheld_images:,} images may not be given away. Their rows have no image; ",
                 Code(WITHHELD),
-                " is a retrieval list of them with URL, SHA-256 and class, which the fetch stage of a build reads.",
+                " is a retrieval list of them with URL, SHA-256 and class, which the fetch stage of a build reads; "
+                f"{release.images.withheld_urls}.",
             )
         )
     return found

@@ -94,6 +94,7 @@ def check_images(build: str, sets: dict[str, Manifest], policy: LicensePolicy) -
         len(pc.unique(left_out["image_id"])),
         total,
         credited.num_rows > 0,
+        len(pc.unique(left_out.filter(pc.equal(pc.fill_null(left_out["url"], ""), ""))["image_id"])),
     )
     return PublishedImages(facts, credited, left_out)
 

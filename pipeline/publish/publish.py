@@ -81,6 +81,7 @@ def publish(
         "examples": release.examples,
         "images": images.facts.images,
         "withheld_images": images.facts.withheld_images,
+        "withheld_without_url": images.facts.withheld_without_url,
         "votes": release.votes,
         "files": sorted(texts),
         "bytes": target.total_bytes(manifests.values(), texts),

@@ -14,8 +14,8 @@ class ImageFacts:
     """The licenses of the published images, and the images that stay out of the publication.
 
     by_license: number of images by source, then by (license class, license as stated). withheld: number of images of each
-    set whose bytes are left out. withheld_images, images: numbers of different images. attributed: whether the file of
-    attributions exists.
+    set whose bytes are left out. withheld_images, withheld_without_url, images: numbers of different images. attributed:
+    whether the file of attributions exists.
     """
 
     by_license: Mapping[str, Mapping[tuple[str, str], int]] = field(default_factory=dict)
@@ -23,6 +23,17 @@ class ImageFacts:
     withheld_images: int = 0
     images: int = 0
     attributed: bool = False
+    withheld_without_url: int = 0
+
+    @property
+    def withheld_urls(self) -> str:
+        """Which of the withheld images others can fetch, as the end of a sentence."""
+        lost, vanishing = "so that others cannot fetch them", "some URLs may no longer work"
+        if not self.withheld_without_url:
+            return vanishing
+        if self.withheld_without_url == self.withheld_images:
+            return f"none of them has a URL, {lost}"
+        return f"{self.withheld_without_url:,} of them have no URL, {lost}, and {vanishing}"
 
 
 @dataclass(frozen=True)

@@ -243,7 +243,7 @@ def limitations(release: Release) -> list[str]:
     if release.images.withheld_images:
         found.append(
             f"{release.images.withheld_images:,} of {release.images.images:,} images are not part of the publication for their "
-            "license; withheld.csv lists their URLs and digests, and some may no longer exist."
+            f"license; withheld.csv lists them with their digests; {release.images.withheld_urls}."
         )
     if release.links.checks:
         last = release.links.checks[-1]

@@ -74,7 +74,9 @@ def run_publish(arguments: argparse.Namespace, say: Callable[[str], None]) -> di
         f"{result['bytes'] / 1e6:,.1f} MB"
     )
     if result["withheld_images"]:
-        say(f"withheld: {result['withheld_images']:,} images, listed in withheld.csv")
+        without = result["withheld_without_url"]
+        lost = f"; {without:,} have no URL, so that others cannot fetch them" if without else ""
+        say(f"withheld: {result['withheld_images']:,} images, listed in withheld.csv{lost}")
     say(f"files: {', '.join(result['files'])}")
     say(f"dataset manifest sha256 {result['manifest_sha256']}")
     if arguments.push:

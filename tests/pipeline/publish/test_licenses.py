@@ -16,6 +16,7 @@ from pipeline.publication_config import LICENSES, PublicationConfig
 from pipeline.publish.card import hub_license
 from pipeline.publish.images import write_csv
 from pipeline.publish.licenses import CLASSES, LicensePolicy, license_class
+from pipeline.publish.release import ImageFacts
 from pipeline.records import read_records
 from pipeline.verify.dataset import verify
 from schemas.retrieval import RETRIEVAL_LIST
@@ -174,6 +175,24 @@ def test_withheld_images_are_a_retrieval_list_with_digests(without_unknown, buil
     [records] = read_records(str(without_unknown / "withheld.csv"), RETRIEVAL_LIST)
     assert records.rows.num_rows == len(table)
     assert not records.malformed
+
+
+def test_a_publication_counts_the_withheld_images_that_nobody_can_fetch(publish, tmp_path, capsys):
+    """Images of the authors' own files have no URL, and a row without one is rejected by a build that reads the list."""
+    assert publish("--ids-only", image_licenses={"clean": "cc-by", "test": "cc0"}) == 0
+    table = pd.read_csv(tmp_path / "published" / "withheld.csv", keep_default_na=False)
+    without = table.loc[table["url"] == "", "image_id"].nunique()
+    assert without == table["image_id"].nunique()
+    assert f"{without} have no URL, so that others cannot fetch them" in capsys.readouterr().out
+    text = (tmp_path / "published" / "README.md").read_text()
+    assert text.count("none of them has a URL, so that others cannot fetch them") == 2
+    assert "URLs may no longer work" not in text
+
+
+def test_the_card_says_how_many_withheld_images_have_no_url():
+    assert ImageFacts(withheld_images=3).withheld_urls == "some URLs may no longer work"
+    some = ImageFacts(withheld_images=3, withheld_without_url=2).withheld_urls
+    assert some == "2 of them have no URL, so that others cannot fetch them, and some URLs may no longer work"
 
 
 @pytest.mark.parametrize("kind", ["webdataset", "folder"])
