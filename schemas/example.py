@@ -66,18 +66,9 @@ _HF_SCALARS = {
 }
 
 
-# One image of a shared dataset, whose sets are lists of examples.
-SHARED_IMAGE_SCHEMA = pa.schema([pa.field("image_id", pa.string()), pa.field("image", IMAGE)])
-
-
-def example_schema(class_names: Sequence[str], *, with_images: bool = True) -> pa.Schema:
-    """Return the schema of examples with Hugging Face metadata, so that `datasets` shows images and class names.
-
-    Without images, it is the schema of the sets of a shared dataset.
-    """
+def _with_features(fields: Sequence[pa.Field], class_names: Sequence[str]) -> pa.Schema:
+    """Return a schema with Hugging Face metadata, so that `datasets` shows images and class names."""
     features: dict[str, dict[str, object]] = {}
-    # `datasets` reads features from the metadata of nullable columns only.
-    fields = [field.with_nullable(True) for field in EXAMPLE.schema if with_images or field.name != "image"]
     for field in fields:
         if field.name == "image":
             features[field.name] = {"_type": "Image"}
@@ -88,3 +79,17 @@ def example_schema(class_names: Sequence[str], *, with_images: bool = True) -> p
     return pa.schema(
         fields, {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
     )
+
+
+# One image of a shared dataset, whose sets are lists of examples.
+SHARED_IMAGE_SCHEMA = _with_features([pa.field("image_id", pa.string()), pa.field("image", IMAGE)], ())
+
+
+def example_schema(class_names: Sequence[str], *, with_images: bool = True) -> pa.Schema:
+    """Return the schema of examples with Hugging Face metadata, so that `datasets` shows images and class names.
+
+    Without images, it is the schema of the sets of a shared dataset.
+    """
+    # `datasets` reads features from the metadata of nullable columns only.
+    fields = [field.with_nullable(True) for field in EXAMPLE.schema if with_images or field.name != "image"]
+    return _with_features(fields, class_names)

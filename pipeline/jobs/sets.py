@@ -210,9 +210,8 @@ def _write_card(manifests: dict[str, Manifest], job: DatasetJob) -> Manifest:
             entries[name]["estimated_noise"] = {key: estimated[key] for key in ("value", "low", "high")}
         if measured := facts[name].get("fixed_set"):
             entries[name]["not_ingested"] = measured["not_ingested"]
-    sets = {name: entry for name, entry in entries.items() if name != SHARED_IMAGES}
     texts = {
-        CARD: dataset_card(about["name"], sets, facts, about),
+        CARD: dataset_card(about["name"], entries, facts, about),
         CROISSANT: croissant_json(about["name"], manifests, job.class_names),
     }
     for name, text in texts.items():

@@ -8,7 +8,7 @@ from pipeline.publish.citation import bibtex
 from pipeline.publish.release import Release
 from pipeline.publish.tables import link_rot, rejection_table
 from pipeline.rejections import printable
-from pipeline.shards.card import ABOUT, card_text, config_entry, funnel_table, set_blocks
+from pipeline.shards.card import ABOUT, card_text, config_entry, funnel_table, set_blocks, shared_images
 from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, Verbatim, items
 from schemas.manifest import ATTRIBUTIONS, VOTES, WITHHELD
 
@@ -42,6 +42,7 @@ def published_card(release: Release) -> str:
         *([Paragraph(release.config.description)] if release.config.description else []),
         ABOUT,
         *set_blocks(facts.entries, values),
+        *shared_images(facts.entries),
         Heading("Authors, license and citation"),
         _authors(release),
         _license(release),

@@ -99,13 +99,11 @@ class BuildFacts:
 
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
-        """The entry of each published set in the manifest of the dataset."""
-        return {name: self.entry(name) for name in self.sets}
-
-    def entry(self, name: str) -> dict[str, Any]:
-        """Return the entry of a published table in the manifest of the dataset: that of the build, with `manifests`."""
-        manifest = self.manifests[name]
-        return {**self.root["sets"][name], "rows": manifest.rows, "manifest_sha256": manifest.sha256}
+        """The entry of each set, and of the shared images, in the manifest of the published dataset."""
+        return {
+            name: {**self.root["sets"][name], "rows": manifest.rows, "manifest_sha256": manifest.sha256}
+            for name, manifest in self.manifests.items()
+        }
 
 
 def read_facts(build: str, config: BuildConfig, names: Sequence[str] = ()) -> BuildFacts:

@@ -130,15 +130,13 @@ def commit_folder(
 ) -> Manifest:
     """Make the publication visible: manifests of the sets, files, manifest of the dataset; then remove what is old."""
     before = {name: directory.valid_manifest(files.join(folder, name)) for name in commit.folders_of(folder)}
-    entries = {}
     for name, manifest in manifests.items():
         commit.swap(files.join(folder, name), manifest)
-        entries[name] = facts.entry(name)
     for name, text in texts.items():
         with files.replace(files.join(folder, name)) as file:
             file.write(text)
     digests = {name: digest(text) for name, text in texts.items()}
-    about = {**facts.root, "sets": entries, "files": digests, "publication": dict(publication)}
+    about = {**facts.root, "sets": facts.entries, "files": digests, "publication": dict(publication)}
     root = Manifest(DATASET, 0, (), about)
     commit.swap(folder, root)
     for name, old in before.items():

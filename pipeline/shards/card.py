@@ -7,8 +7,8 @@ import yaml
 
 from page.markdown import one_line
 from pipeline.rejections import printable
-from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, items, markdown
-from schemas.example import TEST_SET
+from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, Verbatim, items, markdown
+from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.retrieval import ATTRIBUTION
 
 ABOUT = Paragraph(
@@ -38,6 +38,12 @@ _STEPS = (
 )  # fmt: skip
 
 
+# FOLDER and SET stand for the reader's own.
+_JOIN = f"""images = datasets.load_dataset(FOLDER, "{SHARED_IMAGES}", split="train")
+rows = {{image_id: row for row, image_id in enumerate(images["image_id"])}}
+for example in datasets.load_dataset(FOLDER, SET, split="train"):
+    image, label = images[rows[example["image_id"]]]["image"], example["label"]
+"""
 _NO_FOLDING = 1 << 20  # characters; a folded line could begin with the marks that end the header
 
 
@@ -49,13 +55,14 @@ def dataset_card(
 ) -> str:
     """Return the text of the card.
 
-    `sets` has rows, color and noise level of each set; `set_values` has what the manifest of each set states; `about` has
-    the funnel, the search of `leaks` and the `licenses` of web images.
+    `sets` has the entry of each set, and of the shared images, in the manifest of the dataset; `set_values` has what the
+    manifest of each set states; `about` has the funnel, the search of `leaks` and the `licenses` of web images.
     """
     blocks = [
         Heading(name, 1),
         ABOUT,
         *set_blocks(sets, set_values),
+        *shared_images(sets),
         Heading("How it was made"),
         funnel_table(about["funnel"]),
         Heading("Leaks of test images"),
@@ -74,9 +81,18 @@ def card_text(
     """Return a card: the YAML header with `about` and the files of each config, and the document.
 
     Hugging Face's hub and library find the files of each config in the header; `sets` has the digest of the manifest of each
-    set, and more_configs the entries of other tables.
+    set and of the shared images, and more_configs the entries of other tables.
     """
     configs = [
+        config_entry(
+            name,
+            [{"split": "train", "path": f"{name}/part-*.parquet"}],
+            {name: sets[name]["manifest_sha256"]},
+        )
+        for name in sets
+        if name == SHARED_IMAGES
+    ]
+    configs += [
         config_entry(
             name,
             [
@@ -86,7 +102,7 @@ def card_text(
             {each: sets[each]["manifest_sha256"] for each in (name, TEST_SET)},
         )
         for name in sets
-        if name != TEST_SET
+        if name not in (TEST_SET, SHARED_IMAGES)
     ]
     header = {**about, "task_categories": ["image-classification"], "configs": [*configs, *more_configs]}
     metadata = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=_NO_FOLDING)
@@ -113,12 +129,27 @@ def set_blocks(
         header.append("estimated true noise (95 % interval)")
     rows = []
     for name, entry in sets.items():
+        if name == SHARED_IMAGES:
+            continue
         wrong = sum(row["noisy"] for row in set_values[name]["classes"])
         share = wrong / entry["rows"] if entry["rows"] else 0.0
         row = [name, f"{entry['rows']:,}", f"{entry['noise_level']:.1%}", f"{share:.2%}"]
         rows.append([*row, estimate_text(set_values[name])] if estimated else row)
     notes = [TRUE_NOISE] if estimated else []
     return [Grid(header, rows), *notes, *_without_clean(set_values), *_fixed_sets(set_values)]
+
+
+def shared_images(sets: Mapping[str, Any]) -> list[Block]:
+    """Return where the images are, if the sets have none of their own, and how to find that of an example."""
+    if SHARED_IMAGES not in sets:
+        return []
+    return [
+        Paragraph(
+            "The sets share their images: the rows of a set have no image, and ", Code("image_id"), " is the id of a row of the "
+            "config ", Code(SHARED_IMAGES), "."
+        ),
+        Verbatim(_JOIN, "python"),
+    ]  # fmt: skip
 
 
 def estimate_text(values: Mapping[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 import io
 import json
+import re
 import shutil
 
 import pytest
 
 from pipeline.__main__ import main
-from tests.pipeline.small_world import CLASSES, picture
+from tests.pipeline.small_world import CLASSES, build, picture
 
 datasets = pytest.importorskip("datasets")
 
@@ -65,3 +66,23 @@ def test_the_folder_of_a_set_opens_without_the_card(built, tmp_path):
     loaded = datasets.load_dataset(str(built / "dataset" / "red-0.50"), cache_dir=str(tmp_path))
     assert loaded["train"].num_rows == 60
     assert loaded["train"].features["label"].names == list(CLASSES)
+
+
+@pytest.fixture(scope="module")
+def shared(world, tmp_path_factory):
+    output = tmp_path_factory.mktemp("shared") / "out"
+    assert build(world, output, "--set", "shards.mode=shared", "--set", "noise.levels=[0.5]") == 0
+    return output / "dataset"
+
+
+def test_the_images_of_a_shared_dataset_are_a_config_that_its_card_joins(shared, tmp_path):
+    card = (shared / "README.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    seen: dict = {"datasets": datasets, "FOLDER": str(shared), "SET": "red-0.50"}
+    exec(code, seen)
+    assert isinstance(seen["images"].features["image"], datasets.Image)
+    assert seen["image"].size == (32, 32)
+    ids = set(datasets.load_dataset(str(shared), "red-0.50", split="train")["image_id"])
+    assert len(ids) == 60
+    assert ids <= set(seen["rows"])
+    assert not [line for line in card.splitlines() if line.startswith("| images |")]
