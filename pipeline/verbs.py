@@ -60,6 +60,8 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
             stage_line("staged", f"the template of stage {chosen[0]} is in {staged}; the job was not started")
         )
         return OK
+    if arguments.verb == "fetch" and not result:
+        say(stage_line("fetch", "no list has a URL; there is nothing to download"))
     if arguments.verb == "aggregate" and arguments.next_questions is not None:
         result["next_questions"] = _list_questions(arguments, config, say)
     print_json(arguments, result)

@@ -141,3 +141,10 @@ def test_a_configuration_in_another_normal_form_is_the_same(world: World, tmp_pa
         "caf\u00e9",
         "b",
     )
+
+
+def test_fetch_says_that_no_list_has_a_url(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fetch", "--config", str(world.config), "--output", str(tmp_path / "out")]) == 0
+    assert "no list has a URL; there is nothing to download" in capsys.readouterr().out
