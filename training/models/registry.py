@@ -66,8 +66,8 @@ def make_network(config: NetworkConfig, classes: int, seed: int, number: int = 0
     from_library = _is_of_library(config.name)
     if config.weights == PRETRAINED and not from_library:
         raise UsageError(
-            f"network.weights: {config.name} has no pretrained weights to download; give a file of weights, or a "
-            "torchvision/ or timm/ network"
+            f"network.weights={PRETRAINED}: {config.name} has no pretrained weights to download; set network.weights to a "
+            "file of weights, or network.name to a torchvision/ or timm/ network (docs/how-to/train.md)"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, number, "weights"))
