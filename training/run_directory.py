@@ -1,10 +1,13 @@
 """The folder of a run: config.json is written first, result.json last; metrics and checkpoints between them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from common.atomic_file import TEMPORARY_PREFIX
 from common.config import build
@@ -19,6 +22,7 @@ from training.state_files import set_aside, write_json
 
 CONFIG = "config.json"
 RESULT = "result.json"
+LOCK = ".lock"  # held by the process that trains; the file stays
 INPUT_DIGESTS = "input_digests"  # key of config.json
 
 
@@ -95,9 +99,36 @@ def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> b
     return False
 
 
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Create the folder of a run and lock it during the block. Raises UsageError if another process trains in it.
+
+    Two processes would both append rows to the metrics and remove each other's checkpoints. The lock ends with its process.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(
+            f"{directory}: another command is training in this folder; wait until it ends, or give another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_unlocked(directory: Path) -> None:
+    """Raise UsageError if a process trains in a folder."""
+    if (directory / LOCK).is_file():
+        with locked(directory):
+            pass
+
+
 def _is_foreign(path: Path) -> bool:
-    """Return whether a file is something else than the temporary file that a killed run left."""
-    return not path.name.startswith(TEMPORARY_PREFIX)
+    """Return whether a file is something else than what a run leaves that was killed before it began."""
+    return path.name != LOCK and not path.name.startswith(TEMPORARY_PREFIX)
 
 
 def is_usable(path: Path) -> bool:

@@ -19,7 +19,7 @@ from training.models.forward_cost import check_image_size
 from training.precision import choose_precision
 from training.recipes.default import resolve_recipe
 from training.recipes.registry import configure
-from training.run_directory import check_folder, describe, read_result
+from training.run_directory import check_folder, check_unlocked, describe, read_result
 from training.threads import choose_threads, cpu_threads
 from training.trainer import Trainer
 from training.weight_decay_selection import WEIGHT_DECAY_ACCURACIES, select_weight_decay
@@ -78,13 +78,15 @@ def run_training(
     `features`: folder for the features of frozen networks, which are not computed for sets that have feature vectors instead
     of images. `loggers` receive the metrics of each epoch, as `log` does, and the result. `shared_choices`: file of the
     precision that runs with the same network share (`choose_precision`). Raises UsageError for a network that does not take
-    images of this size, and the exceptions of `Trainer` and `with_features`.
+    images of this size, and the exceptions of `Trainer.run` and `with_features`.
     """
     description, about = describe(config, train, test), dict[str, Any]()
     if not processes or processes.rank == 0:
         check_folder(directory, description, resume)  # now, not after features and trials that take hours
     if finished := read_result(directory):
         return finished
+    if not processes or processes.rank == 0:
+        check_unlocked(directory)
     check_image_size(config, train)
     threads = choose_threads(config, train, directory, device)
     with cpu_threads(threads):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from training.optimizer import learning_rate, make_optimizer
 from training.progress import RunProgress
 from training.randomness import derive_seed, generator, seed_layers
 from training.run_clock import RunClock
-from training.run_directory import RESULT, describe, open_run, read_result
+from training.run_directory import RESULT, check_folder, describe, locked, open_run, read_result
 from training.run_length import held_out_images
 from training.state_files import write_json
 
@@ -103,8 +104,25 @@ class Trainer:
 
         If `progress`, stderr says how far the run is and how long it takes, under `title` (default: the folder's name).
         A finished run is not trained again. Raises KeyboardInterrupt after a checkpoint if `stop()` returns true,
-        DivergedError if a loss is not finite, UsageError if the folder holds another run or other files.
+        DivergedError if a loss is not finite, UsageError if the folder holds another run or other files, or if another
+        process trains in it.
         """
+        leader = self.processes.rank == 0
+        if leader:
+            check_folder(directory, self.description, resume)  # before a lock is put into it
+        with locked(directory) if leader else nullcontext():
+            return self._run_locked(directory, resume, progress, stop, log, title)
+
+    def _run_locked(
+        self,
+        directory: Path,
+        resume: bool,
+        progress: bool,
+        stop: Callable[[], bool],
+        log: Callable[[Mapping[str, Any]], object],
+        title: str,
+    ) -> dict[str, Any]:
+        """Train like `run`, in a folder that is locked."""
         leader = self.processes.rank == 0
         resumable = open_run(directory, self.description, resume) if leader else False
         self.processes.barrier()

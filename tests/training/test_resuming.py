@@ -16,7 +16,8 @@ from training import checkpoint, metrics, run_clock
 from training.config import METHODS, OptimizerConfig
 from training.data.shards import ImageSet
 from training.recipes.registry import configure
-from training.run_directory import read_result
+from training.run_directory import locked, read_result
+from training.train import run_training
 from training.trainer import Trainer
 
 
@@ -147,6 +148,43 @@ def test_a_run_folder_is_never_overwritten_or_mixed(
     (tmp_path / "diary/today.txt").write_text("dear diary")
     with pytest.raises(UsageError, match="not empty"):
         Trainer(tiny_config(epochs=1), *sets, CPU).run(tmp_path / "diary")
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_in_which_a_run_is_trained_is_refused_to_a_second_one(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, resume: bool
+) -> None:
+    config, refused = tiny_config(), list[str]()
+    alone = Trainer(config, *sets, CPU).run(tmp_path / "alone")
+
+    def start_again(_row: object) -> None:
+        with pytest.raises(UsageError) as error:
+            Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True)
+        refused.append(str(error.value))
+        with pytest.raises(UsageError, match="another command is training"):
+            run_training(
+                config, *sets, tmp_path / "run", device=CPU, features=tmp_path / "features", resume=True
+            )
+
+    first = Trainer(config, *sets, CPU).run(tmp_path / "run", log=start_again, resume=resume)
+    assert (
+        refused
+        == [
+            f"{tmp_path / 'run'}: another command is training in this folder; wait until it ends, or give another folder"
+        ]
+        * config.epochs
+    )
+    assert first["final_accuracy"] == alone["final_accuracy"]
+    assert timeless(metrics.read_rows(tmp_path / "run")) == timeless(metrics.read_rows(tmp_path / "alone"))
+    assert equal(tmp_path / "run", tmp_path / "alone")
+
+
+def test_the_lock_of_a_run_that_was_killed_before_it_began_is_in_nobodys_way(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    with locked(tmp_path / "run"):
+        pass
+    assert Trainer(tiny_config(), *sets, CPU).run(tmp_path / "run")
 
 
 def test_a_run_whose_only_checkpoint_is_damaged_says_so_and_starts_again(
