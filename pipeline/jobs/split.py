@@ -75,6 +75,7 @@ def tables_of(config: BuildConfig, output: str) -> dict[str, str]:
         "retrievals": layout.retrievals,
         "images": layout.images,
         "verdicts": layout.verdicts,
+        "error_model": layout.error_model,
         "duplicates": layout.duplicates,
     }
     return tables | ({"features": layout.features} if "blue-instance" in config.noise.colors else {})
@@ -162,7 +163,8 @@ def make_plan(config: BuildConfig, output: str) -> Plan:
     buckets = _buckets(config, len(pools.clean), layout.images)
     facts = _facts(config, pools, drawn, fixed, buckets)
     digests = ContentDigests(facts, _written_as(config, layout.images))
-    levels = TrueLevels(_read_error_model(layout), config.classes)
+    error_model = directory.read_table(layout.error_model, ERROR_MODEL, check_digests=True)
+    levels = TrueLevels(error_model, config.classes)
     licenses: Counter[str] = Counter()
 
     def planned() -> Iterator[tuple[int, pa.Table]]:
@@ -248,13 +250,6 @@ def _fixed_sets(config: BuildConfig, inputs: SplitInputs) -> list[FixedSet]:
             table = inputs.read(name, index, columns)
             found.append(table.filter(pc.is_in(table["image_id"], wanted["image_id"].combine_chunks())))
     return list(fixed_sets(rows, pa.concat_tables(retrievals), pa.concat_tables(verdicts), config.classes))
-
-
-def _read_error_model(layout: Layout) -> pa.Table:
-    """Return the table of the error model; empty without one. Raises DataError if it is damaged."""
-    if directory.find_manifest(layout.error_model) is None:
-        return ERROR_MODEL.schema.empty_table()
-    return directory.read_table(layout.error_model, ERROR_MODEL, check_digests=True)
 
 
 def _write(

@@ -18,7 +18,7 @@ class DerivedTable(NamedTuple):
 
 _TITLES = {
     "retrievals": "the list of images", "images": "the images", "verdicts": "the verdicts",
-    "duplicates": "the duplicates", "features": "the features",
+    "error_model": "the error model", "duplicates": "the duplicates", "features": "the features",
 }  # fmt: skip
 
 
@@ -36,7 +36,11 @@ def derived_tables(build: str) -> dict[str, DerivedTable]:
         "embed": DerivedTable("the features", layout.features, {"images": layout.images}),
         "dedupe": DerivedTable(_TITLES["duplicates"], layout.duplicates, {"images": layout.images}),
         "audit": DerivedTable("the suspects", layout.suspects, {**tables, "features": layout.features}),
-        "split": DerivedTable("the sets", layout.dataset, tables | _features_of_sets(layout)),
+        "split": DerivedTable(
+            "the sets",
+            layout.dataset,
+            tables | {"error_model": layout.error_model} | _features_of_sets(layout),
+        ),
     }
 
 

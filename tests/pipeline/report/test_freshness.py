@@ -20,7 +20,7 @@ from pipeline.shards.parquet import write_shard
 from schemas.manifest import MANIFEST
 from tests.pipeline.small_world import ONE_PROCESS, World
 
-OLDER = "the sets are older than the verdicts; run split"
+OLDER = "the sets are older than the verdicts and the error model; run split"
 
 
 @pytest.fixture
