@@ -48,9 +48,10 @@ def write_sets(
 ) -> dict[str, Manifest]:
     """Write the shards of all sets, and return the new manifest of each; the folder still shows what it showed before.
 
-    Images in `withheld_ids` are left out. Raises DataError if a shard of the build is not the one that was written.
+    Images in `withheld_ids` are left out. What killed commands have left is removed. Raises DataError if a shard of the build is not the one that was written.
     """
     manifests = {}
+    files.remove_temporaries(folder)
     for name, manifest in facts.manifests.items():
         source, target = files.join(dataset, name), files.join(folder, name)
         commit.prepare(target)

@@ -20,6 +20,7 @@ from pipeline.publish.metadata import croissant_properties
 from pipeline.publish.methods import methods
 from pipeline.publish.release import Release
 from pipeline.publish.votes import pseudonymous_votes, read_key
+from pipeline.running.lock import folder_lock
 from pipeline.shards.croissant import TableFile, croissant_json
 from pipeline.shards.document import latex, markdown
 from schemas.manifest import ATTRIBUTIONS, CARD, CROISSANT, MANIFEST, VOTES, WITHHELD
@@ -42,8 +43,8 @@ def publish(
 
     names: training sets to publish (default: all). ids_only: publish the rows of images that may not be given away without
     the image. url: address of the dataset, used if the configuration has none. Equal builds, configurations and ledgers of
-    link rot give equal bytes. Raises UsageError for missing statements of the authors, DataError for a build that is not
-    finished, was changed, or has images that may not be given away.
+    link rot give equal bytes. Raises UsageError for missing statements of the authors, and while another command publishes to
+    `folder`, DataError for a build that is not finished, was changed, or has images that may not be given away.
     """
     address = check_statements(config, url)
     key = read_key() if config.publication.votes == "pseudonymous" else b""
@@ -52,40 +53,45 @@ def publish(
     images = check_images(build, dict(facts.manifests), policy)
     dataset = Layout(build).dataset
     target.prepare(folder, dataset)
-    manifests = target.write_sets(facts, dataset, folder, images.withheld_ids, images.facts.withheld)
-    facts = dataclasses.replace(facts, manifests=manifests)
-    votes = pseudonymous_votes(build, config, key) if key else None
-    links = summarize(Layout(build).links)
-    files_of_votes = {VOTES: target.parquet_bytes(votes)} if votes else {}
-    tables = [
-        TableFile(name, len(data), target.digest(data), PUBLISHED_VOTE.schema, _ABOUT_VOTES)
-        for name, data in files_of_votes.items()
-    ]
-    count = votes.num_rows if votes else 0
-    release = Release(facts, config.publication, images.facts, address, count, links, tuple(tables))
-    texts = _texts(release, images) | files_of_votes
-    texts[CROISSANT] = croissant_json(
-        release.title, facts.manifests, facts.classes, croissant_properties(release), tables
-    ).encode()
-    stated = {
+    with folder_lock(folder, "publish", "--to"):
+        manifests = target.write_sets(facts, dataset, folder, images.withheld_ids, images.facts.withheld)
+        facts = dataclasses.replace(facts, manifests=manifests)
+        votes = pseudonymous_votes(build, config, key) if key else None
+        links = summarize(Layout(build).links)
+        files_of_votes = {VOTES: target.parquet_bytes(votes)} if votes else {}
+        tables = tuple(
+            TableFile(name, len(data), target.digest(data), PUBLISHED_VOTE.schema, _ABOUT_VOTES)
+            for name, data in files_of_votes.items()
+        )
+        count = votes.num_rows if votes else 0
+        release = Release(facts, config.publication, images.facts, address, count, links, tables)
+        texts = _texts(release, images) | files_of_votes
+        texts[CROISSANT] = croissant_json(
+            release.title, facts.manifests, facts.classes, croissant_properties(release), tables
+        ).encode()
+        target.commit_folder(folder, facts, manifests, texts, _stated(release, config, address))
+        return {
+            "folder": folder,
+            "sets": sorted(facts.sets),
+            "examples": release.examples,
+            "images": images.facts.images,
+            "withheld_images": images.facts.withheld_images,
+            "withheld_without_url": images.facts.withheld_without_url,
+            "votes": release.votes,
+            "files": sorted(texts),
+            "bytes": target.total_bytes(manifests.values(), texts),
+            "manifest_sha256": files.sha256(files.join(folder, MANIFEST)),
+        }
+
+
+def _stated(release: Release, config: BuildConfig, address: str) -> dict[str, str]:
+    """Return what the manifest of the dataset says about the publication."""
+    return {
         "title": release.title,
         "version": config.publication.version,
         "date": config.publication.date,
         "license": release.license_name,
         "url": address,
-    }
-    target.commit_folder(folder, facts, manifests, texts, stated)
-    return {
-        "folder": folder,
-        "sets": sorted(facts.sets),
-        "examples": release.examples,
-        "images": images.facts.images,
-        "withheld_images": images.facts.withheld_images,
-        "withheld_without_url": images.facts.withheld_without_url,
-        "votes": release.votes,
-        "files": sorted(texts),
-        "bytes": target.total_bytes(manifests.values(), texts),
-        "manifest_sha256": files.sha256(files.join(folder, MANIFEST)),
     }
 
 

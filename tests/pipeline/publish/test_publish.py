@@ -15,6 +15,8 @@ import pytest
 import yaml
 from absl import logging as absl_logging
 
+from common.atomic_file import TEMPORARY_PREFIX
+from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.publication_config import Author, PublicationConfig
 from pipeline.publish.card import published_card
@@ -27,6 +29,7 @@ from pipeline.publish.statements import (
     meaning_of_levels,
     training_sets,
 )
+from pipeline.shards import commit
 from pipeline.verify.dataset import verify
 from tests.pipeline.built_tables import digests
 
@@ -361,3 +364,28 @@ def test_the_methods_say_how_wrong_labels_are_divided_among_classes(sets, end):
 
 def test_the_methods_of_a_nested_build_say_so(published):
     assert "a higher level contains the noise of a lower one" in (published / "methods.md").read_text()
+
+
+def test_a_second_command_does_not_publish_to_the_same_folder(publish, published, capsys, monkeypatch):
+    """Started before each change of the first one to the sets, it would remove what the first one has written."""
+    refused, swap = [], commit.swap
+
+    def interfered(folder, manifest):
+        monkeypatch.setattr(commit, "swap", swap)
+        refused.append(publish("--set-name", "blue-0.20"))
+        monkeypatch.setattr(commit, "swap", interfered)
+        swap(folder, manifest)
+
+    monkeypatch.setattr(commit, "swap", interfered)
+    assert publish("--set-name", "red-0.20") == 0
+    assert set(refused) == {2}
+    assert f"{published}: another publish is running in this folder" in capsys.readouterr().err
+    assert main(["verify", str(published)]) == 0
+
+
+def test_what_a_killed_command_has_left_is_not_given_away(publish, published):
+    before = digests(published)
+    for folder in (published, published / "red-0.20"):
+        (folder / f"{TEMPORARY_PREFIX}0123456789abcdef-README.md").write_text("half a")
+    assert publish() == 0
+    assert digests(published) == before
