@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from common.errors import UsageError
 from common.json_records import parse_stored
+from common.locked_file import open_locked
 from pipeline import files
 from pipeline.ingest.rows import ID_DIGITS
 from pipeline.retrieve.client import ProviderClient
@@ -68,11 +69,28 @@ def retrieve(
     """Search, report the number of images of each class, write `output`, and return counts.
 
     Pages are recorded in a journal beside `output`, from which an interrupted search continues. Raises UsageError unless
-    `output` can be a new list, DataError if the provider fails.
+    `output` can be a new list, also while another command searches for it, DataError if the provider fails.
     """
     check_new("--output", output)
     files.make_folder(os.path.dirname(output) or ".")
     journal = _Journal(f"{output}.searching", request)
+    try:
+        if os.path.exists(output):  # another command has completed it in the meantime
+            journal.remove()
+        check_new("--output", output)
+        return _search(journal, request, client, output, say)
+    finally:
+        journal.close()
+
+
+def _search(
+    journal: "_Journal",
+    request: SearchRequest,
+    client: ProviderClient,
+    output: str,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Search like `retrieve`, with an open journal."""
     rows: list[dict[str, Any]] = []
     counts = {"skipped": 0, "repeated": 0}
     short = []
@@ -165,28 +183,47 @@ class _JournalPage:
 
 
 class _Journal:
-    """A file of received pages, one JSON object per line; the first line is the request."""
+    """A file of received pages, one JSON object per line; the first line is the request. It is locked while it is open.
+
+    Raises UsageError if another command has it open, or if it is of another request.
+    """
 
     def __init__(self, path: str, request: SearchRequest) -> None:
         self.path = path
         self._pages: dict[str, list[tuple[list[Candidate | None], Parameters | None]]] = {}
-        about = json.dumps(asdict(request), sort_keys=True)
-        if not os.path.exists(path):
-            with open(path, "x", encoding="utf-8") as file:
-                file.write(about + "\n")
-            return
-        with open(path, "rb+") as file:
-            lines = file.read().split(b"\n")
-            if lines[0] != about.encode():
-                raise UsageError(
-                    f"{path} belongs to another search; complete that search, or remove the file"
-                )
-            remedy = "remove the file to search again from the start"
-            for number, line in enumerate(lines[1:-1], 2):
-                page = parse_stored(_JournalPage, line, f"{path}, line {number}", remedy)
-                self._pages.setdefault(page.key, []).append((list(page.candidates), page.next))
-            # The last line is incomplete if the search was interrupted while it was written.
-            file.truncate(file.tell() - len(lines[-1]))
+        file = open_locked(path)
+        if file is None:
+            raise UsageError(
+                f"{path}: another `retrieve` is searching for this list; wait until it ends, or choose another --output"
+            )
+        self._file = open(file, "ab+", buffering=0)  # noqa: SIM115  closed by `close`
+        try:
+            self._read(json.dumps(asdict(request), sort_keys=True))
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, about: str) -> None:
+        """Read the recorded pages, and begin a new file."""
+        self._file.seek(0)
+        *lines, rest = self._file.read().split(b"\n")
+        # The last line is incomplete if the search was interrupted while it was written, or the disk was full.
+        if not (lines[0] == about.encode() if lines else about.encode().startswith(rest)):
+            raise UsageError(
+                f"{self.path} belongs to another search; complete that search, or remove the file"
+            )
+        self._file.truncate(self._file.tell() - len(rest))
+        if not lines:
+            self._write(about)
+        remedy = "remove the file to search again from the start"
+        for number, line in enumerate(lines[1:], 2):
+            page = parse_stored(_JournalPage, line, f"{self.path}, line {number}", remedy)
+            self._pages.setdefault(page.key, []).append((list(page.candidates), page.next))
+
+    def _write(self, line: str) -> None:
+        left = memoryview(line.encode() + b"\n")
+        while left:
+            left = left[self._file.write(left) :]
 
     def pages(self, key: str) -> list[tuple[list[Candidate | None], Parameters | None]]:
         return self._pages.get(key, [])
@@ -197,12 +234,14 @@ class _Journal:
             "candidates": [candidate and asdict(candidate) for candidate in page.candidates],
             "next": page.next,
         }
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self._write(json.dumps(line))
         return page.candidates, page.next
 
     def remove(self) -> None:
         os.remove(self.path)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def check_new(flag: str, path: str) -> None:

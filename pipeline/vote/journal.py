@@ -15,6 +15,7 @@ from typing import Any
 
 from common.atomic_file import replacing
 from common.errors import DataError, UsageError
+from common.locked_file import open_locked
 from schemas.cells import csv_text
 from schemas.vote import ANSWERS, VOTE
 
@@ -80,7 +81,7 @@ class VoteJournal:
     def __init__(self, path: str) -> None:
         self.path = path = os.path.realpath(path)  # a link stays when the file is replaced
         try:
-            self._file = _open_locked(path)
+            self._file = _open(path)
         except OSError as error:
             raise UsageError(
                 f"{path}: {error.strerror}; choose a file in a folder that can be written"
@@ -177,26 +178,13 @@ class VoteJournal:
         self._is_closed = True
 
 
-def _open_locked(path: str) -> int:
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(file)
-            raise UsageError(
-                f"{path}: another `vote` is writing to this file; stop it, or give --votes another file"
-            ) from error
-        if _is_same(file, path):
-            return file
-        os.close(file)  # it was replaced between opening and locking
-
-
-def _is_same(file: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
-    except FileNotFoundError:
-        return False
+def _open(path: str) -> int:
+    file = open_locked(path)
+    if file is None:
+        raise UsageError(
+            f"{path}: another `vote` is writing to this file; stop it, or give --votes another file"
+        )
+    return file
 
 
 def _read(file: int) -> bytes:

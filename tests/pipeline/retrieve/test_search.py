@@ -1,11 +1,13 @@
 """The list of a search, and how an interrupted search continues."""
 
+import os
 from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from common.locked_file import open_locked
 from pipeline.ingest.rows import check_rows
 from pipeline.records import read_records
 from schemas.retrieval import RETRIEVAL
@@ -124,6 +126,41 @@ def test_the_journal_of_another_search_is_an_error(search: Search, replay: Repla
     assert search("openverse", 5) == 1
     assert search("openverse", 6) == 2
     assert "list.csv.searching belongs to another search" in search.told.err
+
+
+def test_a_search_that_ended_within_the_first_line_of_its_journal_begins_again(
+    search: Search, replay: Replay
+) -> None:
+    """A full disk or a kill leaves any part of that line; a file of something else is kept."""
+    replay.in_turn((400, {}, {}))
+    assert search("openverse", 1) == 1
+    journal = search.folder / "list.csv.searching"
+    head = journal.read_bytes().removesuffix(b"\n")
+    for length in range(0, len(head) + 1, 7):
+        journal.write_bytes(head[:length])
+        replay.in_turn(openverse([openverse_image("a")]))
+        assert search("openverse", 1) == 0
+        assert not journal.exists()
+        search.output.unlink()
+    journal.write_bytes(b"my notes")
+    assert search("openverse", 1) == 2
+    assert journal.read_bytes() == b"my notes"
+
+
+def test_a_second_search_for_the_same_list_is_refused(search: Search, replay: Replay) -> None:
+    """Both would record their pages in one journal, and a search that continues would stop at the first repeated page."""
+    replay.in_turn((400, {}, {}))
+    assert search("openverse", 1) == 1
+    journal = search.folder / "list.csv.searching"
+    before = journal.read_bytes()
+    file = open_locked(str(journal))
+    assert file is not None
+    assert search("openverse", 1) == 2
+    assert "list.csv.searching: another `retrieve` is searching for this list" in search.told.err
+    assert journal.read_bytes() == before
+    os.close(file)
+    replay.in_turn(openverse([openverse_image("a")]))
+    assert search("openverse", 1) == 0
 
 
 @pytest.mark.parametrize(
