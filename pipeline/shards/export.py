@@ -8,6 +8,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from difflib import get_close_matches
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from common.errors import DataError, UsageError
+from common.new_folder import UNFINISHED, new_folder
 from pipeline import files
 from pipeline.keyed_hash import by_bucket
 from pipeline.shards import directory
@@ -45,8 +47,9 @@ class Sample(NamedTuple):
 def export(dataset: str, set_name: str, kind: Format, output: str) -> dict[str, Any]:
     """Write a set of a self-contained or shared dataset to the folder `output`; return the content of `export.json`.
 
-    Raises UsageError for an unknown set, and DataError if a shard was changed, rows have no image or invalid values, two
-    examples or classes would have one file or folder, or `output` is not empty.
+    An export to a local folder that was interrupted can be repeated. Raises UsageError for an unknown set and for an `output`
+    that holds anything else, and DataError if a shard was changed, rows have no image or invalid values, or two examples or
+    classes would have one file or folder.
     """
     sets = [name for name in read_root(dataset)[1] if name != SHARED_IMAGES]
     if set_name not in sets:
@@ -55,8 +58,8 @@ def export(dataset: str, set_name: str, kind: Format, output: str) -> dict[str, 
         raise UsageError(
             f"--set-name {set_name}: no such set; {hint}{dataset} has {', '.join(sets) or 'no sets'}"
         )
-    if files.exists(files.join(output, EXPORT)) or (os.path.isdir(output) and os.listdir(output)):
-        raise DataError(f"{output}: the folder is not empty; empty it, or choose another --output")
+    if "://" in output and files.exists(files.join(output, EXPORT)):
+        raise UsageError(f"{output}: the folder is not empty; empty it, or choose another --output")
     manifest = read_set_manifest(dataset, set_name)
     if withheld := manifest.about.get("withheld"):
         rows = f"{withheld:,}" if isinstance(withheld, int) else str(withheld)
@@ -66,16 +69,17 @@ def export(dataset: str, set_name: str, kind: Format, output: str) -> dict[str, 
         )
     names = manifest.about["class_names"]
     write = {"webdataset": _write_tars, "folder": _write_folder}[kind]
-    files.make_folder(output)
     description = {
         "format": kind,
         "set_name": set_name,
         "rows": manifest.rows,
         "class_names": names,
         "manifest_sha256": files.sha256(files.join(dataset, set_name, MANIFEST)),
-        "files": write(dataset, set_name, manifest, output),
     }
-    files.write_text(files.join(output, EXPORT), json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+    with nullcontext() if "://" in output else new_folder(output, description):
+        description["files"] = write(dataset, set_name, manifest, output)
+        text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+        files.write_text(files.join(output, EXPORT), text)
     return description
 
 
@@ -185,17 +189,18 @@ def _write_folder(dataset: str, set_name: str, manifest: Manifest, output: str) 
                 "--format webdataset"
             )
         folders[folder] = name
+    ignores_case = "://" not in output and os.path.exists(files.join(output, UNFINISHED.upper()))
+    same_file = str.casefold if ignores_case else str
     rows, paths = [], set[str]()
     for table in _shards(dataset, set_name, manifest):
         for sample in _samples(table, manifest.about["class_names"]):
             path = f"{safe_name(sample.columns['class_name'])}/{sample.key}.{sample.extension}"
             target = files.join(output, path)
-            # A local file system may ignore case.
-            if path in paths or ("://" not in target and os.path.exists(target)):
+            if same_file(path) in paths:
                 raise DataError(
                     f"{target}: two examples would be this file; choose --format webdataset, or run `python -m pipeline verify`"
                 )
-            paths.add(path)
+            paths.add(same_file(path))
             with files.replace(target) as file:
                 file.write(sample.image)
             rows.append({"path": path, **sample.columns})

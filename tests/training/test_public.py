@@ -35,6 +35,7 @@ from training import (
 from training.__main__ import main
 from training.config import AugmentConfig, NetworkConfig, TrainConfig
 from training.data.shards import load, load_pair
+from training.export import folder
 from training.methods.interface import Batch
 from training.models.registry import make_network
 from training.models.student import Student
@@ -276,6 +277,28 @@ def test_an_exported_network_predicts_as_the_run_does(
     assert json.loads(capsys.readouterr().out)["accuracy"] == result["final_accuracy"]
     with pytest.raises(UsageError, match="not empty"):
         export_run(run, tmp_path / "model")
+
+
+def test_an_interrupted_export_can_be_repeated(
+    dataset: Path, tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Trainer(tiny_config(), *load_pair(dataset, "blue-0.40", "test"), CPU).run(tmp_path / "run")
+    export_run(tmp_path / "run", tmp_path / "whole")
+    monkeypatch.setattr(folder, "write_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export_run(tmp_path / "run", tmp_path / "model")
+    with pytest.raises(UsageError, match="not empty"):
+        export_run(tmp_path / "run", tmp_path / "model", license="mit")
+    monkeypatch.undo()
+    export_run(tmp_path / "run", tmp_path / "model")
+    model, whole = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("model", "whole")
+    )
+    assert model == whole
+
+
+def interrupted(_path: Path, _data: bytes) -> None:
+    raise KeyboardInterrupt
 
 
 def test_what_is_no_export_is_refused(dataset: Path, tiny_config: Make, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from common.atomic_file import write_text
+from common.atomic_file import write_bytes, write_text
 from common.errors import DataError, UsageError
+from common.new_folder import new_folder
 from training.checkpoint import separate
 from training.config import TrainConfig
 from training.export.card import HubFacts, model_card
@@ -26,7 +27,7 @@ from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
 from training.printing import print_result
 from training.records import RunData
-from training.run_directory import check_inputs, read_data, read_result
+from training.run_directory import check_inputs, read_data, read_description, read_result
 from training.trained_networks import load_trained_networks
 
 CARD = "README.md"
@@ -39,8 +40,8 @@ def export_run(
     """Write the network of a finished run to the folder `output`, and return the folder.
 
     A linear head is merged with its frozen network. `onnx`: also write model.onnx (needs the extra `onnx`). `license`
-    and `dataset_repository`: identifiers of the hub for the model card, such as `apache-2.0` and `OWNER/NAME`. Raises
-    DataError for an unfinished run, and if the file of the frozen network has changed since the run; UsageError for a
+    and `dataset_repository`: identifiers of the hub for the model card, such as `apache-2.0` and `OWNER/NAME`. An export that
+    was interrupted can be repeated. Raises DataError for an unfinished run, and if the file of the frozen network has changed since the run; UsageError for a
     method that predicts with two networks, a folder that is not empty, malformed identifiers, and networks that cannot be
     written as ONNX.
     """
@@ -48,8 +49,6 @@ def export_run(
     result, data = read_result(run), read_data(run)
     if result is None:
         raise DataError(f"{run}: the run has not finished; train it to the end (--resume)")
-    if output.is_dir() and any(output.iterdir()):
-        raise UsageError(f"{output}: the folder is not empty; give an empty or new folder")
     config, network = _read(run, data)
     scale: tuple[tuple[float, ...], tuple[float, ...]] = (HALF, HALF)
     if isinstance(network, Rescaled):
@@ -60,13 +59,14 @@ def export_run(
         from training.export.onnx_file import onnx_bytes  # imports an optional package
 
         graph = onnx_bytes(network, about)
-    output.mkdir(parents=True, exist_ok=True)
-    write_text(output / CARD, model_card(config, data, result, about, hub, onnx=onnx))
-    # save_file would write a file that only its owner can read
-    (output / WEIGHTS).write_bytes(save(separate(network.state_dict())))
-    if graph:
-        (output / ONNX).write_bytes(graph)
-    write_text(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    content = {"run": read_description(run)["digest"], "onnx": onnx, **asdict(hub)}
+    with new_folder(output, content):
+        write_text(output / CARD, model_card(config, data, result, about, hub, onnx=onnx))
+        # save_file would write a file that only its owner can read
+        write_bytes(output / WEIGHTS, save(separate(network.state_dict())))
+        if graph:
+            write_bytes(output / ONNX, graph)
+        write_text(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return output
 
 

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from common.atomic_file import TEMPORARY_PREFIX
+from pipeline import files
 from pipeline.__main__ import main
 from pipeline.shards.export import safe_name
 from tests.pipeline.dataset_forgery import replaced, rewrite
@@ -99,12 +101,40 @@ def test_the_test_set_is_exported_too_and_printed_as_json(built, tmp_path, capsy
     assert json.loads((tmp_path / "t" / "export.json").read_text()) == reported
 
 
+@pytest.mark.parametrize("kind", ["webdataset", "folder"])
+def test_an_interrupted_export_goes_on_and_no_other_one_takes_its_folder(
+    built, tmp_path, kind, monkeypatch, capsys
+):
+    assert export(built / "dataset", tmp_path / "whole", kind) == 0
+    replaced, replace = 0, files.replace
+
+    def interrupted(path):
+        nonlocal replaced
+        replaced += 1
+        if replaced == stop:
+            raise KeyboardInterrupt
+        return replace(path)
+
+    monkeypatch.setattr(files, "replace", interrupted)
+    for stop in (1, 2, 5):
+        replaced, output = 0, tmp_path / f"after {stop}"
+        assert export(built / "dataset", output, kind) == 130
+        assert output.exists() == (stop > 1)
+        (tmp_path / f"after {stop}").mkdir(exist_ok=True)
+        (output / f"{TEMPORARY_PREFIX}killed").touch()
+        if stop > 1:
+            assert export(built / "dataset", output, kind, "test") == 2
+            assert "the folder is not empty" in capsys.readouterr().err
+        assert export(built / "dataset", output, kind) == 0
+        assert digests(output) == digests(tmp_path / "whole")
+
+
 def test_what_cannot_be_exported_is_reported(dataset, tmp_path, capsys):
     assert export(dataset, tmp_path / "x", "folder", "red-0.21") == 2
     assert "has blue-0.00" in capsys.readouterr().err
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
-    assert export(dataset, tmp_path / "full", "folder") == 1
+    assert export(dataset, tmp_path / "full", "folder") == 2
     assert "the folder is not empty" in capsys.readouterr().err
     shard = next((dataset / "red-0.20").glob("*.parquet"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
