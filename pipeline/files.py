@@ -9,7 +9,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -284,6 +284,16 @@ def replace(path: str) -> Iterator[IO[bytes]]:
         if _is_remote(path):
             remedy = f"free space in {tempfile.gettempdir()} or set TMPDIR to a folder on another disk"
         raise DataError(f"{path}: cannot write the file ({error.strerror}); {remedy}") from error
+
+
+@contextmanager
+def replace_together(paths: Iterable[str]) -> Iterator[list[IO[bytes]]]:
+    """Replace several files at the end of the block, when all of them are complete; an exception leaves all as they were."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(replace(path)) for path in paths]
+        yield opened
+        for file in opened:  # so that a full disk is noticed before the first one is replaced
+            file.flush()
 
 
 @contextmanager

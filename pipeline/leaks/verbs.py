@@ -47,7 +47,7 @@ def run_leaks(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict
     from common.config import build, parse_overrides
     from pipeline.config import DedupeConfig
     from pipeline.leaks.search import search_leaks
-    from pipeline.retrieve.search import check_different, check_new, write_list
+    from pipeline.retrieve.search import check_different, check_new
 
     paths = {"--output": arguments.output, "--rejected": arguments.rejected}
     check_different({**paths, "--cache": arguments.cache})
@@ -58,15 +58,12 @@ def run_leaks(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict
     start = time.monotonic()
     found = search_leaks(arguments.train, arguments.test, rules, arguments.cache, _spec(arguments))
     pairs = found.pairs.to_pylist()
-    if arguments.output:
-        _write_pairs(found.pairs, arguments.output)
     rejected = [
         {"collection": name, "image_id": image_id, "code": code, "detail": detail}
         for name, each in (("A", found.train), ("B", found.test))
         for image_id, code, detail in each.rejections
     ]
-    if arguments.rejected:
-        write_list(rejected, arguments.rejected, ("collection", "image_id", "code", "detail"))
+    _write(arguments, found.pairs, rejected)
     counts = {
         "train_images": len(found.train.ids),
         "test_images": len(found.test.ids),
@@ -81,17 +78,22 @@ def run_leaks(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict
     return counts
 
 
-def _write_pairs(pairs: Any, path: str) -> None:
+def _write(arguments: argparse.Namespace, pairs: Any, rejected: list[dict[str, Any]]) -> None:
+    """Write the files that were asked for: both or none."""
     from pyarrow import parquet
 
     from pipeline import files
-    from pipeline.retrieve.search import write_list
+    from pipeline.retrieve.search import write_rows
 
-    if path.endswith(".parquet"):
-        with files.replace(path) as file:
-            parquet.write_table(pairs, file)
-    else:
-        write_list(pairs.to_pylist(), path, pairs.column_names)
+    asked = [path for path in (arguments.output, arguments.rejected) if path]
+    with files.replace_together(asked) as opened:
+        for path, file in zip(asked, opened, strict=True):
+            if path == arguments.rejected:
+                write_rows(file, rejected, path, ("collection", "image_id", "code", "detail"))
+            elif path.endswith(".parquet"):
+                parquet.write_table(pairs, file)
+            else:
+                write_rows(file, pairs.to_pylist(), path, pairs.column_names)
 
 
 def _spec(arguments: argparse.Namespace) -> Any:

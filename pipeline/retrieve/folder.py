@@ -11,7 +11,7 @@ from common.config import percent_hint
 from common.errors import DataError, UsageError
 from pipeline.keyed_hash import keyed_hash
 from pipeline.retrieve.image_files import FolderFiles, find_images
-from pipeline.retrieve.search import check_different, check_new, write_list
+from pipeline.retrieve.search import check_different, check_new, write_lists
 from pipeline.values import identifier_fault, normalize_identifier, normalize_name
 
 COLUMNS = ("image_id", "class_name", "path")
@@ -59,9 +59,8 @@ def list_folder(
     kept = [row for row in rows if row["image_id"] not in held]
     if test and held and not kept:
         raise DataError(f"{folder}: all images are in test folders, so that {output} would be empty")
-    write_list(kept, output, COLUMNS)
-    if test:
-        write_list([row for row in rows if row["image_id"] in held], test, COLUMNS)
+    of_test = {test: [row for row in rows if row["image_id"] in held]} if test else {}
+    write_lists({output: kept, **of_test}, COLUMNS)
     return {
         "classes": sorted({row["class_name"] for row in rows}),
         "rows": len(kept),

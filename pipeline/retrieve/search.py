@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -262,13 +262,24 @@ def check_different(paths: Mapping[str, str | None]) -> None:
 
 def write_list(rows: Sequence[Mapping[str, Any]], path: str, columns: Sequence[str]) -> None:
     """Write rows as CSV, JSON lines or Parquet, by the extension of `path`."""
-    with files.replace(path) as file:
-        if path.endswith(".parquet"):
-            fields_of_list = [(name, pa.int32() if name == "rank" else pa.string()) for name in columns]
-            parquet.write_table(pa.Table.from_pylist(list(rows), pa.schema(fields_of_list)), file)
-        elif path.endswith(".jsonl"):
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-        else:
-            cells = ([row.get(name) for name in columns] for row in rows)
-            file.write(csv_text(columns, cells).encode())
+    write_lists({path: rows}, columns)
+
+
+def write_lists(lists: Mapping[str, Sequence[Mapping[str, Any]]], columns: Sequence[str]) -> None:
+    """Write several lists, given as rows by path, like `write_list`: either all of them or none."""
+    with files.replace_together(lists) as opened:
+        for file, (path, rows) in zip(opened, lists.items(), strict=True):
+            write_rows(file, rows, path, columns)
+
+
+def write_rows(file: IO[bytes], rows: Sequence[Mapping[str, Any]], path: str, columns: Sequence[str]) -> None:
+    """Write rows to an open file, in the format that the extension of its `path` names."""
+    if path.endswith(".parquet"):
+        fields_of_list = [(name, pa.int32() if name == "rank" else pa.string()) for name in columns]
+        parquet.write_table(pa.Table.from_pylist(list(rows), pa.schema(fields_of_list)), file)
+    elif path.endswith(".jsonl"):
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    else:
+        cells = ([row.get(name) for name in columns] for row in rows)
+        file.write(csv_text(columns, cells).encode())

@@ -1,6 +1,7 @@
 """The verb `leaks`: collections in all forms, rejections, the cache, and pairs as the search finds them."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from pipeline.__main__ import main
 from pipeline.embed import loading
 from pipeline.leaks import collect
 from pipeline.leaks.inputs import read_images
+from pipeline.retrieve import search
 from tests.pipeline.dedupe.samples import photograph
 
 
@@ -55,6 +57,25 @@ def leaks(capsys: pytest.CaptureFixture, *arguments: object) -> dict:
     capsys.readouterr()
     assert main(["leaks", *map(str, arguments), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def test_pairs_and_rejections_are_written_together(folders, tmp_path, monkeypatch, capsys):
+    """Pairs without rejections would be in the way of the next try, which may take hours."""
+    write_rows = search.write_rows
+
+    def disk_full(file, rows, path, columns):
+        if "rejected" in path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_rows(file, rows, path, columns)
+
+    flags = ["--output", tmp_path / "pairs.csv", "--rejected", tmp_path / "rejected.csv"]
+    monkeypatch.setattr(search, "write_rows", disk_full)
+    assert main(["leaks", *map(str, folders), *map(str, flags)]) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    leaks(capsys, *folders, *flags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.csv", "rejected.csv"]
 
 
 def test_copies_are_found_and_broken_files_are_rejected_with_a_code(folders, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Lists of the images of a folder: each file once, classes by folder, and a stable test share."""
 
 import csv
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from common.errors import DataError, UsageError
 from pipeline.config import load_config
+from pipeline.retrieve import search
 from pipeline.retrieve.folder import build_yaml, list_folder
 
 
@@ -43,6 +45,27 @@ def test_every_file_is_in_one_list(photos: Path) -> None:
     assert {row["image_id"]: row["class_name"] for row in clean + held}["photos-sea cow-0"] == "sea cow"
     counts = {name: sum(row["class_name"] == name for row in held) for name in reported["classes"]}
     assert counts == {"ant": 3, "bee": 2, "sea cow": 0}  # a class keeps at least one image
+
+
+def test_if_the_second_list_cannot_be_written_the_command_can_be_repeated(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first list without the second one would be in the way of the next try."""
+    output, test = photos.parent / "clean.csv", photos.parent / "test.csv"
+    write_rows = search.write_rows
+
+    def disk_full(file, rows, path, columns):
+        if path == str(test):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_rows(file, rows, path, columns)
+
+    monkeypatch.setattr(search, "write_rows", disk_full)
+    with pytest.raises(DataError, match="No space left"):
+        list_folder(str(photos), str(output), str(test), 0.3, 0)
+    assert [path.name for path in photos.parent.iterdir()] == ["photos"]
+    monkeypatch.undo()
+    list_folder(str(photos), str(output), str(test), 0.3, 0)
+    assert len(rows(output)) + len(rows(test)) == 16
 
 
 def test_the_test_share_is_stable_when_images_are_added(photos: Path) -> None:
