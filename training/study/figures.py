@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from common.atomic_file import replacing
 from training.config import METHODS
 from training.study.dot_figures import accuracy_at_one_level, spread
 from training.study.estimates import accuracy_estimate
@@ -93,8 +94,8 @@ def _draw(name: str, data: FigureData, folder: Path, file_name: str) -> None:
         ):
             canvas = draw(replace(data, width=width))
             for ending in endings:
-                path = folder / f"{file_name}{suffix}.{ending}"
-                canvas.savefig(path, dpi=DOTS_PER_INCH, metadata=METADATA[ending])
+                with replacing(folder / f"{file_name}{suffix}.{ending}") as path:
+                    canvas.savefig(path, format=ending, dpi=DOTS_PER_INCH, metadata=METADATA[ending])
                 # The other files keep the layout of the first. With "none", matplotlib would draw each of them twice.
                 canvas.set_layout_engine(None)
 

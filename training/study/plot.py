@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from common.atomic_file import write_text
 from common.errors import DataError
 from page.markdown import markdown_text
 from page.text import visible_text
@@ -47,7 +48,7 @@ def plot(studies: Sequence[Path], output: Path) -> StudyPlots:
         table.write(output / "tables")
     facts, sentences = study_facts(results, studies), study_sentences(results)
     plots = StudyPlots(results, facts, sentences, figures, tables, missing)
-    (output / "summary.md").write_text(_summary_page(plots, output), encoding="utf-8")
+    write_text(output / "summary.md", _summary_page(plots, output))
     return plots
 
 

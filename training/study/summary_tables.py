@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from common.atomic_file import write_text
 from common.latex import escape
 from common.text_table import aligned
 from page.markdown import markdown_table
@@ -85,7 +86,7 @@ class SummaryTable:
         """Write NAME.md, NAME.tex and NAME.csv."""
         folder.mkdir(parents=True, exist_ok=True)
         for ending, text in (("md", self.markdown()), ("tex", self.latex()), ("csv", self.csv())):
-            (folder / f"{self.name}.{ending}").write_text(text, encoding="utf-8")
+            write_text(folder / f"{self.name}.{ending}", text)
 
     def _texts(self) -> list[list[str]]:
         return [[_text(cell) for cell in row] for row in self.rows]

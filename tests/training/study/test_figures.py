@@ -5,7 +5,9 @@ import csv
 import html
 import io
 import itertools
+import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,27 @@ from training.study import results as study_results
 from training.study import summary_tables
 from training.study.figure_captions import CAPTIONS
 from training.study.figures import FIGURES, accuracy, draw_all, transfer
-from training.study.plot import StudyPlots
+from training.study.plot import StudyPlots, plot
 from training.study.plot_panels import FigureData, MissingDataError
 from training.study.plot_style import COLUMN, PAGE, STYLE
 from training.study.series import with_series
 from training.study.summary_tables import grouped
+
+
+def test_files_that_are_drawn_again_are_replaced_not_overwritten(
+    drawn: tuple[Path, StudyPlots], tmp_path: Path
+) -> None:
+    """A reader, and a full disk, never leave half a figure in place of a whole one."""
+    folder, _ = drawn
+    output, links = tmp_path / "output", tmp_path / "links"
+    shutil.copytree(folder, output)
+    shutil.copytree(output, links, copy_function=os.link)
+    plot([folder], output)
+    parts = [*folder.glob("figures/*"), *folder.glob("tables/*"), folder / "summary.md"]
+    written = [path.relative_to(folder) for path in parts]
+    assert len(written) > 30
+    assert [name for name in written if (output / name).samefile(links / name)] == []
+    assert {path.name for path in output.rglob("*")} == {path.name for path in folder.rglob("*")}
 
 
 def test_a_study_of_one_network_has_all_figures_but_transfer(drawn: tuple[Path, StudyPlots]) -> None:
