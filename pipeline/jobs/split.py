@@ -57,6 +57,7 @@ from pipeline.shards.plan import (
     PLANNED_SCHEMA,
     ContentDigests,
     SetPlan,
+    below_level,
     planned_examples,
     used_images,
 )
@@ -294,6 +295,10 @@ def _write(
     notes = []
     if dropped:
         notes.append(f"removed sets that are no longer in the configuration: {', '.join(dropped)}")
+    if capped := below_level(plan.sets):
+        notes.append(
+            f"less noise than the level for lack of wrong images (noise.on_shortage: cap): {', '.join(capped)}"
+        )
     made = {
         each.facts.get("noise_level") for each in plan.sets
     }  # the table of images of a shared dataset has none

@@ -46,6 +46,20 @@ class SetPlan:
         return directory.size_problem(folder, found) is None
 
 
+def below_level(sets: Sequence[SetPlan]) -> list[str]:
+    """Return 'NAME 12.0 %' for each set with less noise than its level, which only `noise.on_shortage: cap` allows.
+
+    The number of wrong labels of a class is rounded, up or down.
+    """
+    found = []
+    for each in sets:
+        level, classes = each.facts.get("noise_level"), each.facts.get("classes", ())
+        rows, noisy = (sum(one[key] for one in classes) for key in ("rows", "noisy"))
+        if level and each.facts.get("on_shortage") == "cap" and noisy < level * rows - len(classes):
+            found.append(f"{each.name} {100 * noisy / rows:.1f} %")
+    return found
+
+
 class ContentDigests:
     """The content digest of each set, from its facts, the way its shards are written, and its examples in order."""
 

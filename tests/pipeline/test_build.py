@@ -224,5 +224,6 @@ def test_a_shortage_stops_the_build_and_names_the_class(world, tmp_path, capsys)
     assert main(["verify", str(dataset)]) == 0
     arguments[1] = "web=[few.csv]"
     assert build(world, tmp_path / "a", *arguments, "--set", "noise.on_shortage=cap") == 0
+    assert "(noise.on_shortage: cap): red-0.50 41.7 %" in capsys.readouterr().out
     assert len(rows(tmp_path / "a" / "dataset" / "red-0.50")) == 60
     assert main(["verify", str(tmp_path / "a" / "dataset")]) == 0
