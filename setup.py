@@ -25,7 +25,6 @@ PIPELINE = [
     "yarl>=1.17",
 ]
 TRAINING = [
-    "filelock>=3.16",
     "safetensors>=0.5",
     "scipy>=1.14",
     "simplejpeg>=1.9",

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from filelock import FileLock
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from common.errors import DataError
+from common.locked_file import wait_for_lock
 from training.config import TrainConfig
 from training.data.shards import ImageSet
 from training.device import use_bf16
@@ -59,7 +59,8 @@ def choose_precision(
             min(config.batch_size, MAX_IMAGES),
         ]
     )
-    with FileLock(f"{shared}.lock"):
+    shared.parent.mkdir(parents=True, exist_ok=True)
+    with wait_for_lock(f"{shared}.lock"):
         choices = json.loads(shared.read_text(encoding="utf-8")) if shared.is_file() else {}
         if key not in choices:
             choices[key] = measure(config, train)

@@ -7,12 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from common.atomic_file import TEMPORARY_PREFIX
 from common.config import build
 from common.errors import DataError, UsageError
 from common.json_records import parse_given, parse_json
+from common.locked_file import try_lock
 from training import checkpoint, metrics
 from training.config import TrainConfig
 from training.data.shards import ImageSet
@@ -106,17 +105,12 @@ def locked(directory: Path) -> Iterator[None]:
     Two processes would both append rows to the metrics and remove each other's checkpoints. The lock ends with its process.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UsageError(
-            f"{directory}: another command is training in this folder; wait until it ends, or give another folder"
-        ) from error
-    try:
+    with try_lock(directory / LOCK) as taken:
+        if not taken:
+            raise UsageError(
+                f"{directory}: another command is training in this folder; wait until it ends, or give another folder"
+            )
         yield
-    finally:
-        lock.release()
 
 
 def check_unlocked(directory: Path) -> None:

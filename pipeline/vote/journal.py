@@ -6,7 +6,6 @@ not written after another program has changed it.
 """
 
 import csv
-import fcntl
 import os
 import shutil
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from typing import Any
 
 from common.atomic_file import replacing
 from common.errors import DataError, UsageError
-from common.locked_file import open_locked
+from common.locked_file import open_locked, take
 from schemas.cells import csv_text
 from schemas.vote import ANSWERS, VOTE
 
@@ -142,7 +141,7 @@ class VoteJournal:
                 temporary.write_bytes(data)
                 shutil.copymode(self.path, temporary)
                 file = os.open(temporary, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before others can see it
+                take(file)  # before others can see it
         except OSError:
             if file >= 0:
                 os.close(file)

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from common.errors import UsageError
+from common.locked_file import wait_for_lock
 from training.callbacks import never_stop
 from training.config import NetworkConfig, TrainConfig
 from training.data.augment import Augmenter
@@ -68,7 +67,9 @@ def with_features(
     for data in sets:
         digests = _digests(data.images)
         if store.missing(digests):
-            with _lock(folder / f"{key}.lock", stop), full_precision(device):
+            folder.mkdir(parents=True, exist_ok=True)
+            # another process may be computing the same features, on all cores
+            with wait_for_lock(folder / f"{key}.lock", stop), full_precision(device):
                 store.refresh()
                 _compute(network, data, digests, store, config, device, bf16, progress, stop)
         result.append(replace(data, images=FeatureVectors(store.get(digests))))
@@ -88,23 +89,6 @@ def with_random_features(config: TrainConfig, sets: tuple[ImageSet, ImageSet]) -
         replace(data, images=FeatureVectors(torch.rand(len(data), width, generator=source))) for data in sets
     )
     return train, test
-
-
-@contextmanager
-def _lock(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
-    """Wait until no other process computes features of this network, since it may compute the same ones on all cores."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            if stop():
-                raise KeyboardInterrupt from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _key(config: TrainConfig, network: nn.Module, bf16: bool) -> str:

@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from common import locked_file
 from common.errors import DataError, UsageError
 from common.json_records import parse_stored
 from training import checkpoint
@@ -44,16 +43,8 @@ def try_lock(output: Path, name: str) -> Iterator[bool]:
     """Lock a run during the block, without waiting; yield False if another process holds the lock."""
     path = _lock_file(output, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    with locked_file.try_lock(path) as locked:
+        yield locked
 
 
 def is_locked(output: Path, name: str) -> bool:

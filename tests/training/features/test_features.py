@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from common.errors import DataError, UsageError
+from common.locked_file import wait_for_lock
 from tests.training.study.small_study import QUICK, small_study
 from training import checkpoint, export_run, weight_decay_selection
 from training.__main__ import main
@@ -186,7 +186,8 @@ def test_features_that_another_process_is_computing_are_waited_for(
     data = load(dataset / "test", 0)
     [expected] = with_features(probe(), (data,), tmp_path / "other", CPU)
     [store] = (tmp_path / "other").glob("*/")
-    with ThreadPoolExecutor(1) as pool, FileLock(tmp_path / "features" / f"{store.name}.lock"):
+    (tmp_path / "features").mkdir()
+    with ThreadPoolExecutor(1) as pool, wait_for_lock(tmp_path / "features" / f"{store.name}.lock"):
         waiting = pool.submit(with_features, probe(), (data,), tmp_path / "features", CPU)
         with pytest.raises(TimeoutError):
             waiting.result(2)
@@ -201,7 +202,7 @@ def test_a_wait_for_another_process_can_be_stopped(dataset: Path, probe: Make, t
     with_features(probe(), (data,), tmp_path / "other", CPU)
     [store] = (tmp_path / "other").glob("*/")
     (tmp_path / "features").mkdir()
-    with FileLock(tmp_path / "features" / f"{store.name}.lock"), pytest.raises(KeyboardInterrupt):
+    with wait_for_lock(tmp_path / "features" / f"{store.name}.lock"), pytest.raises(KeyboardInterrupt):
         with_features(probe(), (data,), tmp_path / "features", CPU, stop=lambda: True)
 
 

@@ -24,10 +24,10 @@ from training.study.shard import ShardOfRuns
 
 LOCK_AND_WAIT = """
 import pathlib, sys, time
-from filelock import FileLock
+from common.locked_file import try_lock
 path = pathlib.Path(sys.argv[1], "locks", sys.argv[2] + ".lock")
 path.parent.mkdir(parents=True)
-with FileLock(path, timeout=0):
+with try_lock(path):
     print("locked", flush=True)
     time.sleep(600)
 """
