@@ -224,7 +224,7 @@ def _with_leads(names: Sequence[str], leads: Mapping[str, float]) -> str:
 
 
 def _by_seeds(accuracies: Accuracies, unclear: Sequence[str]) -> str:
-    """Return a sentence on the smallest difference from the best series that the paired t test shows.
+    """Return a sentence on the smallest difference from the best series that the paired t test shows, if it shows any.
 
     It is that of the largest deviation among the unclear series, of which there must be one, at a level divided by the
     number of comparisons. Holm's correction is less strict, so every difference that it leaves unclear is smaller.
@@ -236,11 +236,12 @@ def _by_seeds(accuracies: Accuracies, unclear: Sequence[str]) -> str:
     number = sum(one.p is not None for one in accuracies.comparisons)
     smallest = smallest_of_seeds(len(best), deviation, comparisons=number)
     assert smallest is not None  # the test applies to two pairs or more
+    # a few pairs at a level that is divided by many comparisons would need more than 100 points
+    shown = "no difference" if smallest > 1 else f"differences from {points(smallest)} points on"
     corrected = f" corrected for {number} comparisons" if number > 1 else ""
     return (
         f"{len(best)} pairs of runs (level and seed) whose differences vary by {'up to ' * (len(others) > 1)}"
-        f"{100 * deviation:.1f} points show differences from {points(smallest)} points on (paired t test, "
-        f"{CAUTION}{corrected})"
+        f"{100 * deviation:.1f} points show {shown} (paired t test, {CAUTION}{corrected})"
     )
 
 
