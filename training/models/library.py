@@ -87,8 +87,9 @@ def _downloading(name: str) -> Iterator[None]:
         yield
     except (
         Exception
-    ) as error:  # of urllib, httpx and huggingface_hub; RuntimeError for a wrong digest or no such weights
-        reason = str(error).partition("\n")[0]
+    ) as error:  # of urllib, httpx, huggingface_hub; RuntimeError for a wrong digest or no such weights
+        # with the type, since it may as well be a fault of a library
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise DataError(
             f"network.weights=pretrained: the weights of {name} could not be downloaded ({reason}); set network.weights to a "
             "file of weights, or run once on a machine with a connection and copy its cache (TORCH_HOME, HF_HOME)"

@@ -116,7 +116,8 @@ def test_weights_that_cannot_be_downloaded_are_an_error_with_a_remedy(
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
     monkeypatch.setattr(timm, "create_model", fail)
     with pytest.raises(
-        DataError, match=rf"{name} could not be downloaded \(no route to host\); set network.w"
+        DataError,
+        match=rf"{name} could not be downloaded \({kind.__name__}: no route to host\); set network.w",
     ):
         make_network(NetworkConfig(name, weights="pretrained"), 3, 0)
 
