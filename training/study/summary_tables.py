@@ -138,7 +138,7 @@ def cells(results: pa.Table) -> SummaryTable:
         drop = mean_interval([100 * (row["best_accuracy"] - row["final_accuracy"]) for row in rows])
         selected, memorized = accuracy_estimate(rows, "selected_accuracy"), mean_percent(rows, "memorized")
         cell = (setting, network, color, 100 * level, method, len(rows))
-        estimates.append(final)
+        estimates += [final, best, selected]
         lines.append((*cell, final, best, drop.mean, selected, memorized))
     return SummaryTable(
         "cells",

@@ -55,6 +55,22 @@ def test_the_interval_of_few_seeds_on_few_images_holds_the_accuracy_as_often_as_
     assert sum(held) >= 0.93 * trials
 
 
+@pytest.mark.parametrize("name", ["final_accuracy", "best_accuracy", "selected_accuracy"])
+@pytest.mark.parametrize("images", [100, None])
+def test_the_note_of_a_table_explains_the_intervals_of_all_of_its_columns(
+    name: str, images: int | None
+) -> None:
+    """Seeds may be equal in one column alone."""
+    results, _ = made(images, seeds=(0, 1))
+    accuracies = ("final_accuracy", "best_accuracy", "selected_accuracy")
+    vary = RESULT.from_rows(
+        row | {key: 0.5 + row["seed"] / 10 if key != name else 0.5 for key in accuracies}
+        for row in results.to_pylist()
+    )
+    expected = "Wilson" if images else "no interval"
+    assert [expected in table.note for table in all_tables(vary) if table.name == "cells"] == [True]
+
+
 def test_equal_seeds_have_the_interval_of_the_test_images() -> None:
     rows = [{"a": 1.0, "test_images": 100}] * 3
     assert str(accuracy_estimate(rows, "a")) == "100.0 [96.3, 100.0]"
