@@ -126,18 +126,22 @@ class StreamedImages:
         return buffer.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
     def _fill(self, buffer: np.ndarray, rows: list[int]) -> None:
-        """Decode images into uint8 [B, H, W, 3]. Raises DataError naming the image if one cannot be decoded or has another size."""
+        """Decode images into uint8 [B, H, W, 3]. Raises the exceptions of `pixels`."""
         for target, row in zip(buffer, rows, strict=True):
-            try:
-                target[...] = decode(self.encoded[row], self.size)
-            except OtherSizeError as error:
-                raise DataError(
-                    f"{self.directory}: image {self.ids[row]!r} {error}; build the set with one image size"
-                ) from error
-            except (OSError, ValueError) as error:
-                raise DataError(
-                    f"{self.directory}: image {self.ids[row]!r} cannot be decoded ({error}); build the set again"
-                ) from error
+            target[...] = self.pixels(row, self.size)
+
+    def pixels(self, row: int, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Decode one image to uint8 [H, W, 3]. Raises DataError naming it if it cannot be decoded, or lacks the `size`, if any."""
+        try:
+            return decode(self.encoded[row], size)
+        except OtherSizeError as error:
+            raise DataError(
+                f"{self.directory}: image {self.ids[row]!r} {error}; build the set with one image size"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{self.directory}: image {self.ids[row]!r} cannot be decoded ({error}); build the set again"
+            ) from error
 
     def resident(self) -> ResidentImages:
         """Decode all images into memory."""

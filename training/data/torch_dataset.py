@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from training.data.augment import to_float
-from training.data.decode import decode
 from training.data.image_stores import StreamedImages
 from training.data.shards import ImageSet, load
 
@@ -39,18 +38,21 @@ class ImageDataset(Dataset[tuple[Any, int, int]]):
         assert isinstance(data.images, StreamedImages)
         self.data: ImageSet = data
         self.labels, self.is_clean, self.class_names = data.labels, data.is_clean, data.class_names
-        self.image_ids, self._encoded = data.image_ids, data.images.encoded
+        self.image_ids, self._images = data.image_ids, data.images
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, row: int) -> tuple[Any, int, int]:
-        """Decode one image. Raises IndexError for a row outside the set."""
+        """Decode one image.
+
+        Raises IndexError for a row outside the set, DataError for an image that cannot be decoded.
+        """
         row = operator.index(row)
         if not -len(self) <= row < len(self):
             raise IndexError(f"{self.directory}: row {row} is out of range for {len(self)} examples")
         row %= len(self)
-        pixels = torch.from_numpy(decode(self._encoded[row])).permute(2, 0, 1)
+        pixels = torch.from_numpy(self._images.pixels(row)).permute(2, 0, 1)
         image = to_float(pixels) if self.transform is None else self.transform(pixels)
         return image, int(self.labels[row]), row
 

@@ -17,6 +17,7 @@ import training.data.decode as decode_module
 from common.errors import DataError
 from schemas.example import example_schema
 from tests.training.conftest import NAMES, example, png, write_set
+from training import open_set
 from training.data import encoded
 from training.data.decode import OtherSizeError, decode
 from training.data.image_stores import StreamedImages
@@ -156,3 +157,16 @@ def test_an_invalid_image_in_a_stream_is_named(tmp_path: Path) -> None:
         list(data.images.batches([torch.tensor([0, 1])]))
     with pytest.raises(DataError, match="'id-00002' is 11×12 pixels, others are 10×12"):
         list(data.images.batches([torch.tensor([0, 2])]))
+
+
+def test_a_dataset_takes_images_of_several_sizes_and_names_a_damaged_one(tmp_path: Path) -> None:
+    images = [png(np.zeros((height, 8, 3), np.uint8)) for height in (8, 9)] + [b"damaged"]
+    rows = [example(i, data, 0, 0, True) for i, data in enumerate(images)]
+    data = open_set(write_set(tmp_path / "set", rows, shards=1), transform=lambda pixels: pixels)
+    assert sorted(data[row][0].shape[1] for row, name in enumerate(data.image_ids) if name != "id-00002") == [
+        8,
+        9,
+    ]
+    damaged = list(data.image_ids).index("id-00002")
+    with pytest.raises(DataError, match="image 'id-00002' cannot be decoded"):
+        data[damaged]
