@@ -3,6 +3,7 @@
 Each is written under a temporary name and renamed, so a kill leaves no partial file.
 """
 
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -53,7 +54,10 @@ def save(
     path = directory / FILE_NAME.format(step)
     try:
         with replacing(path) as temporary:
+            temporary.touch()
+            mode = stat.S_IMODE(temporary.stat().st_mode)
             save_file(separate(tensors), temporary, metadata={"state": to_json(state)})
+            temporary.chmod(mode)  # save_file writes a file that only its owner can read
     except SafetensorError as error:  # safetensors reports a full disk this way
         raise DataError(
             f"{path}: cannot write the checkpoint ({error}); free disk space and run the same command with --resume"

@@ -84,3 +84,15 @@ def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: 
         checkpoint.save(tmp_path, {"a": torch.zeros(2)}, {**before, "step": 2}, 2)
     tensors, state = checkpoint.load(tmp_path, CPU)
     assert (tensors["a"].tolist(), state) == ([1.0, 1.0], before)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_a_checkpoint_has_the_permissions_of_other_files(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        checkpoint.save(tmp_path, {"weight": torch.zeros(2)}, {}, step=1)
+        (tmp_path / "other").touch()
+    finally:
+        os.umask(before)
+    [path] = tmp_path.glob("checkpoint-*")
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
