@@ -1,6 +1,5 @@
 """Fill a new folder so that the same command can be repeated after it was killed."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from common.atomic_file import TEMPORARY_PREFIX, write_text
 from common.errors import UsageError
+from common.locks import locked_folder
 
 UNFINISHED = ".unfinished.json"
 
@@ -30,9 +30,7 @@ def new_folder(folder: str | os.PathLike[str], content: Mapping[str, Any]) -> It
         raise UsageError(
             f"{folder}: cannot create the folder ({error.strerror}); choose another --output"
         ) from error
-    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _lock(opened, path)
+    with locked_folder(path, "command", "--output"):
         marker, text = path / UNFINISHED, json.dumps(content, sort_keys=True)
         if _names(path) and not (marker.is_file() and marker.read_bytes() == text.encode()):
             raise UsageError(f"{folder}: the folder is not empty; empty it, or choose another --output")
@@ -47,20 +45,6 @@ def new_folder(folder: str | os.PathLike[str], content: Mapping[str, Any]) -> It
                 if is_new:
                     path.rmdir()
         marker.unlink(missing_ok=True)
-    finally:
-        os.close(opened)
-
-
-def _lock(opened: int, path: Path) -> None:
-    """Lock a folder, without a file in it, until it is closed. On file systems without locks, nothing happens."""
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(
-            f"{path}: another command is writing to this folder; wait until it ends, or choose another --output"
-        ) from error
-    except OSError:
-        return
 
 
 def _names(path: Path) -> set[str]:

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from common.errors import DataError
-from common.locked_file import wait_for_lock
+from common.locks import wait_for_lock
 from training.config import TrainConfig
 from training.data.shards import ImageSet
 from training.device import use_bf16

@@ -11,7 +11,7 @@ from common.atomic_file import TEMPORARY_PREFIX
 from common.config import build
 from common.errors import DataError, UsageError
 from common.json_records import parse_given, parse_json
-from common.locked_file import try_lock
+from common.locks import try_lock
 from training import checkpoint, metrics
 from training.config import TrainConfig
 from training.data.shards import ImageSet

@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from common.errors import UsageError
 from common.json_records import parse_stored
-from common.locked_file import open_locked
+from common.locks import open_locked
 from pipeline import files
 from pipeline.ingest.rows import ID_DIGITS
 from pipeline.retrieve.client import ProviderClient

@@ -2,10 +2,11 @@
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from common.errors import UsageError
+from common.locks import locked_folder
 from pipeline import files
 from pipeline.layout import Layout
 from pipeline.running.lease import hold_lease
@@ -42,26 +43,19 @@ def build_lock(output: str, command: str = "build", flag: str = "--output") -> I
 def folder_lock(folder: str, command: str, flag: str) -> Iterator[None]:
     """Lock an existing folder during the block, without a file in it. Raises UsageError if another process holds the lock.
 
-    For folders that are given away, such as a publication. Otherwise as `build_lock`.
+    For folders that are given away, such as a publication. Object stores and file systems without locks: as `build_lock`.
     """
     if "://" in folder:
         with hold_lease(folder, command, flag):
             yield
         return
-    opened = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            _take(opened, folder, command, flag, fcntl.flock)
+    with locked_folder(folder, command, flag):
         yield
-    finally:
-        os.close(opened)
 
 
-def _take(
-    file: int, output: str, command: str, flag: str, lock: Callable[[int, int], object] = fcntl.lockf
-) -> None:
+def _take(file: int, output: str, command: str, flag: str) -> None:
     try:
-        lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:  # systems differ in which one they raise
         raise UsageError(
             f"{output}: another {command} is running in this folder; wait until it ends, or choose another {flag}"

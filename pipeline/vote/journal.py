@@ -14,7 +14,7 @@ from typing import Any
 
 from common.atomic_file import replacing
 from common.errors import DataError, UsageError
-from common.locked_file import open_locked, take
+from common.locks import open_locked, take_lock
 from schemas.cells import csv_text
 from schemas.vote import ANSWERS, VOTE
 
@@ -141,7 +141,7 @@ class VoteJournal:
                 temporary.write_bytes(data)
                 shutil.copymode(self.path, temporary)
                 file = os.open(temporary, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-                take(file)  # before others can see it
+                take_lock(file)  # before others can see it
         except OSError:
             if file >= 0:
                 os.close(file)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import UsageError
-from common.locked_file import wait_for_lock
+from common.locks import wait_for_lock
 from training.callbacks import never_stop
 from training.config import NetworkConfig, TrainConfig
 from training.data.augment import Augmenter

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import locked_file
+from common import locks
 from common.errors import DataError, UsageError
 from common.json_records import parse_stored
 from training import checkpoint
@@ -43,7 +43,7 @@ def try_lock(output: Path, name: str) -> Iterator[bool]:
     """Lock a run during the block, without waiting; yield False if another process holds the lock."""
     path = _lock_file(output, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked_file.try_lock(path) as locked:
+    with locks.try_lock(path) as locked:
         yield locked
 
 

@@ -379,7 +379,7 @@ def test_a_second_command_does_not_publish_to_the_same_folder(publish, published
     monkeypatch.setattr(commit, "swap", interfered)
     assert publish("--set-name", "red-0.20") == 0
     assert set(refused) == {2}
-    assert f"{published}: another publish is running in this folder" in capsys.readouterr().err
+    assert f"{published}: another publish is writing to this folder" in capsys.readouterr().err
     assert main(["verify", str(published)]) == 0
 
 

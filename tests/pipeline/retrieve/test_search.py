@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from common.locked_file import open_locked
+from common.locks import open_locked
 from pipeline.ingest.rows import check_rows
 from pipeline.records import read_records
 from schemas.retrieval import RETRIEVAL

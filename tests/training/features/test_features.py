@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from common.errors import DataError, UsageError
-from common.locked_file import wait_for_lock
+from common.locks import wait_for_lock
 from tests.training.study.small_study import QUICK, small_study
 from training import checkpoint, export_run, weight_decay_selection
 from training.__main__ import main

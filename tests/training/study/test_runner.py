@@ -24,7 +24,7 @@ from training.study.shard import ShardOfRuns
 
 LOCK_AND_WAIT = """
 import pathlib, sys, time
-from common.locked_file import try_lock
+from common.locks import try_lock
 path = pathlib.Path(sys.argv[1], "locks", sys.argv[2] + ".lock")
 path.parent.mkdir(parents=True)
 with try_lock(path):

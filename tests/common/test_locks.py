@@ -1,4 +1,4 @@
-"""Locks of files: one process at a time, and file systems that have none."""
+"""Locks of files and folders: one process at a time, and file systems that have none."""
 
 import errno
 import fcntl
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from common.locked_file import open_locked, take, try_lock, wait_for_lock
+from common.errors import UsageError
+from common.locks import locked_folder, open_locked, take_lock, try_lock, wait_for_lock
 from training.run_directory import check_unlocked, locked
 from training.study import run_state
 
@@ -40,7 +41,7 @@ def test_the_errors_for_a_lock_of_another_process_differ_between_systems(
     assert open_locked(tmp_path / "lock") is None
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF])
 def test_commands_work_on_file_systems_without_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
@@ -53,4 +54,16 @@ def test_commands_work_on_file_systems_without_locks(
         assert taken
     assert not run_state.is_locked(tmp_path, "run")
     with wait_for_lock(tmp_path / "lock"), (tmp_path / "file").open("ab") as file:
-        assert take(file.fileno())
+        assert take_lock(file.fileno())
+    with locked_folder(tmp_path, "publish", "--to"):
+        pass
+
+
+def test_a_folder_is_locked_once(tmp_path: Path) -> None:
+    with (
+        locked_folder(tmp_path, "publish", "--to"),
+        pytest.raises(UsageError, match=r"another publish is writing to this folder; .* choose another --to"),
+        locked_folder(tmp_path, "publish", "--to"),
+    ):
+        pytest.fail("must not be locked twice")
+    assert not list(tmp_path.iterdir())
