@@ -49,13 +49,13 @@ class SetPlan:
 def below_level(sets: Sequence[SetPlan]) -> list[str]:
     """Return 'NAME 12.0 %' for each set with less noise than its level, which only `noise.on_shortage: cap` allows.
 
-    The number of wrong labels of a class is rounded, up or down.
+    Without a lack of images, the number of wrong labels in all classes is the rounded level.
     """
     found = []
     for each in sets:
         level, classes = each.facts.get("noise_level"), each.facts.get("classes", ())
         rows, noisy = (sum(one[key] for one in classes) for key in ("rows", "noisy"))
-        if level and each.facts.get("on_shortage") == "cap" and noisy < level * rows - len(classes):
+        if level and each.facts.get("on_shortage") == "cap" and noisy < round(level * rows):
             found.append(f"{each.name} {100 * noisy / rows:.1f} %")
     return found
 
