@@ -180,17 +180,17 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def _write_folder(dataset: str, set_name: str, manifest: Manifest, output: str) -> list[dict[str, Any]]:
     """Write `CLASS/ID.EXTENSION`, and `examples.csv` with all columns, which readers of such folders do not know."""
-    folders: dict[str, str] = {}
-    for name in manifest.about["class_names"]:
-        folder = safe_name(name).casefold()
-        if folder in folders:
-            raise DataError(
-                f"{set_name}: the classes {folders[folder]!r} and {name!r} would have one folder where file names ignore case; choose "
-                "--format webdataset"
-            )
-        folders[folder] = name
     ignores_case = "://" not in output and os.path.exists(files.join(output, UNFINISHED.upper()))
     same_file = str.casefold if ignores_case else str
+    folders: dict[str, str] = {}
+    for name in manifest.about["class_names"]:
+        folder = same_file(safe_name(name))
+        if folder in folders:
+            where = " in this file system, which ignores case" if ignores_case else ""
+            raise DataError(
+                f"{set_name}: the classes {folders[folder]!r} and {name!r} would have one folder{where}; choose --format webdataset"
+            )
+        folders[folder] = name
     rows, paths = [], set[str]()
     for table in _shards(dataset, set_name, manifest):
         for sample in _samples(table, manifest.about["class_names"]):

@@ -194,14 +194,31 @@ def test_no_file_of_an_example_is_replaced_by_that_of_another(dataset, tmp_path,
     assert "two examples would be this file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("other", ["ant", "ANT"])
-def test_no_two_classes_are_exported_to_one_folder(dataset, tmp_path, capsys, other):
+def rename_second_class(dataset, other):
     path = dataset / "red-0.20" / "_manifest.json"
     manifest = json.loads(path.read_text())
     manifest["about"]["class_names"][1] = manifest["about"]["classes"][1]["class"] = other
     path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(("other", "ignores_case"), [("ant", False), ("ANT", True)])
+def test_no_two_classes_are_exported_to_one_folder(
+    dataset, tmp_path, capsys, monkeypatch, other, ignores_case
+):
+    if ignores_case:
+        monkeypatch.setattr("pipeline.shards.export.UNFINISHED", ".")  # a name that exists in upper case
+    rename_second_class(dataset, other)
     assert export(dataset, tmp_path / "x", "folder") == 1
     assert f"the classes 'ant' and {other!r} would have one folder" in capsys.readouterr().err
+
+
+def test_classes_that_differ_in_case_are_exported_where_their_folders_do(dataset, tmp_path):
+    (tmp_path / "probe").touch()
+    if (tmp_path / "PROBE").exists():
+        pytest.skip("this file system ignores case")
+    rename_second_class(dataset, "ANT")
+    assert export(dataset, tmp_path / "x", "folder") == 0
+    assert {"ant", "ANT"} <= {path.name for path in (tmp_path / "x").iterdir()}
 
 
 @given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80))
