@@ -20,7 +20,7 @@ from pipeline.verify.clean_images import CleanImages, group_clean_images
 from pipeline.verify.images import BucketImages
 from pipeline.verify.plan import Bucket, PlannedSet, VerificationPlan
 from pipeline.verify.tally import Tally
-from schemas.example import EXAMPLE, SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema
+from schemas.example import EXAMPLE, SHARED_IMAGES, TEST_SET
 from schemas.table import UNREADABLE
 
 _COLUMNS = (
@@ -109,7 +109,7 @@ def _read_set(
     part: Bucket, plan: VerificationPlan, name: str, images: BucketImages, tally: Tally
 ) -> pa.Table | None:
     """Return the rows of a set without its images, which go to `images`; None if a shard cannot be used."""
-    schema = schema_of(plan, name)
+    schema = plan.schema_of(name)
     columns = [column for column in _COLUMNS if column in schema.names]
     tables = [schema.empty_table().select(columns)]
     for shard in part.shards[name]:
@@ -128,14 +128,6 @@ def _read_set(
             tally.add_finding(("unreadable", name), [str(reason)])
             return None
     return pa.concat_tables(tables).combine_chunks()
-
-
-def schema_of(plan: VerificationPlan, name: str) -> pa.Schema:
-    """Return the schema that the shards of a set must have."""
-    if name == SHARED_IMAGES:
-        return SHARED_IMAGE_SCHEMA
-    about = plan.sets[name].about
-    return example_schema(about["class_names"], with_images=about.get("mode") != "shared")
 
 
 def _required(planned: PlannedSet) -> list[str]:

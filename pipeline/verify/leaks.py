@@ -125,11 +125,16 @@ def read_near(part: Bucket, plan: VerificationPlan, keys: np.ndarray) -> bytes |
 def _read(
     part: Bucket, plan: VerificationPlan, name: str, columns: list[str], keys: np.ndarray
 ) -> Iterable[pa.Table]:
-    """Yield those rows of a set in a bucket that have one of the shard keys; shards that cannot be read are reported."""
+    """Yield those rows of a set in a bucket that have one of the shard keys, but none of shards that check_bucket reports."""
     for shard in part.shards.get(name, []):
         try:
             with files.open_read(files.join(plan.dataset, name, shard.file)) as file:
-                for table in batches(parquet.ParquetFile(file), columns):
+                reader = parquet.ParquetFile(file)
+                if not reader.schema_arrow.equals(plan.schema_of(name), check_metadata=True):
+                    return
+                for table in batches(reader, columns):
+                    if table["image_id"].null_count:
+                        return
                     wanted = np.isin(shard_key(table["image_id"].to_pylist()), keys)
                     yield table.filter(pa.array(wanted))
         except (DataError, *UNREADABLE):

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from common.config import build, output_names
 from common.errors import DataError
 from pipeline import files
@@ -13,7 +15,7 @@ from pipeline.keyed_hash import bucket_count
 from pipeline.noise.training_sets import set_name
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import invalid_values, read_root
-from schemas.example import SHARED_IMAGES, TEST_SET
+from schemas.example import SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema
 from schemas.manifest import CARD, CROISSANT, MANIFEST, PUBLICATION_FILES, Manifest, Shard
 
 CLEAN_IMAGES_PER_GROUP = 1 << 18
@@ -91,6 +93,13 @@ class VerificationPlan:
         return min(
             (str(each.about["image_settings"]["resize"]) for each in self.sets.values()), default="none"
         )
+
+    def schema_of(self, name: str) -> pa.Schema:
+        """Return the schema that the shards of a set must have."""
+        if name == SHARED_IMAGES:
+            return SHARED_IMAGE_SCHEMA
+        about = self.sets[name].about
+        return example_schema(about["class_names"], with_images=about.get("mode") != "shared")
 
     def drawn(self) -> list[PlannedSet]:
         """Return the drawn training sets, red ones first."""

@@ -129,13 +129,13 @@ def test_a_picture_of_another_size_is_reported(dataset):
     assert "images that are 48×40 instead of 32×32" in problems(dataset)
 
 
-def rewrite_files(dataset, name, **options):
-    """Write the shards of a set again with other options of Parquet."""
+def rewrite_files(dataset, name, change=lambda table: table, **options):
+    """Change the rows of a set, or the options of Parquet with which they are written; the names of the shards stay."""
     path = dataset / name / "_manifest.json"
     manifest = json.loads(path.read_text())
     for shard in manifest["shards"]:
         file = dataset / name / shard["file"]
-        write_table(read_table(file), file, **options)
+        write_table(change(read_table(file)), file, **options)
         shard["bytes"], shard["sha256"] = file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest()
     path.write_text(json.dumps(manifest))
     agree(dataset, name)
@@ -256,6 +256,24 @@ def test_the_search_for_leaks_leaves_out_shards_with_ids_that_are_not_utf8(datas
     assert found  # the images of other sets
     for rows in found:
         assert set(unpack(rows)["image_id"].to_pylist()) <= set(ids)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.select([]),
+        lambda table: table.drop_columns(["image_id"]),
+        lambda table: table.drop_columns(["source"]),
+        lambda table: table.drop_columns(["image"]),
+        lambda table: replaced(table, "image_id", [None] * table.num_rows),
+        lambda table: table.drop_columns(["image"]).append_column("image", table["image_id"]),
+    ],
+)
+def test_the_search_for_leaks_leaves_out_shards_with_other_columns(dataset, change):
+    ids = read_table(dataset / "red-0.20")["image_id"].to_pylist()
+    rewrite_files(dataset, "red-0.20", change)
+    plan, buckets = plan_verification(str(dataset))
+    assert [rows for each in buckets if (rows := read_near(each, plan, np.sort(shard_key(ids))))]
 
 
 @pytest.mark.parametrize(
