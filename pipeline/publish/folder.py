@@ -48,7 +48,8 @@ def write_sets(
 ) -> dict[str, Manifest]:
     """Write the shards of all sets, and return the new manifest of each; the folder still shows what it showed before.
 
-    Images in `withheld_ids` are left out. What killed commands have left is removed. Raises DataError if a shard of the build is not the one that was written.
+    Images in `withheld_ids` are left out. What killed commands have left is removed. Raises DataError if a shard of the build is
+    not the one that was written.
     """
     manifests = {}
     files.remove_temporaries(folder)

@@ -40,8 +40,9 @@ def export_run(
     """Write the network of a finished run to the folder `output`, and return the folder.
 
     A linear head is merged with its frozen network. `onnx`: also write model.onnx (needs the extra `onnx`). `license`
-    and `dataset_repository`: identifiers of the hub for the model card, such as `apache-2.0` and `OWNER/NAME`. An export that
-    was interrupted can be repeated. Raises DataError for an unfinished run, and if the file of the frozen network has changed since the run; UsageError for a
+    and `dataset_repository`: identifiers of the hub for the model card, such as `apache-2.0` and `OWNER/NAME`. An export that was
+    interrupted can be repeated. Raises DataError for an unfinished run, and if the file of the frozen network has changed since
+    the run; UsageError for a
     method that predicts with two networks, a folder that is not empty, malformed identifiers, and networks that cannot be
     written as ONNX.
     """
