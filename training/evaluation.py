@@ -12,8 +12,8 @@ from training.distributed import Processes
 from training.models.freezing import evaluation_mode
 
 BATCH = 500  # maximum number of images that are evaluated at once
-# Pixels of a batch, so that evaluation takes less memory than training. 500 images of 224 pixels took 5.2 GiB in a ResNet-50
-# (fp32), as much as a training step of 64, and `accumulate` does not divide them.
+# Pixels of a batch, so that evaluation takes less memory than training. 500 images of 224 pixels take about as much in a
+# ResNet-50 as a training step of 64 (on a CPU), and `accumulate` does not divide them.
 BATCH_PIXELS = BATCH * 96 * 96
 ONE_PROCESS = Processes()
 
