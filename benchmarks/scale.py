@@ -39,6 +39,7 @@ from pipeline.running.stage import manifest_digest
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
+from schemas.error_model import ERROR_MODEL
 from schemas.image import IMAGES
 from schemas.retrieval import RETRIEVAL
 from schemas.table import Table
@@ -180,6 +181,7 @@ def write_tables(
         about = {"buckets": buckets, "counts": {}, "config": {"ingest": INGEST}}
         if name == "verdicts":
             about["inputs"] = {"retrievals": manifest_digest(layout.retrievals)}
+            commit.commit(layout.error_model, ERROR_MODEL.name, [], about)
         commit.commit(path, table.name, [shard for shard in shards if shard], about)
     if "duplicates" in names:
         about = {

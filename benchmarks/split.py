@@ -31,6 +31,7 @@ from pipeline.running.stage import manifest_digest
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
+from schemas.error_model import ERROR_MODEL
 from schemas.image import IMAGES
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
@@ -77,6 +78,7 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
         ("ingest/images", IMAGES, lambda part: image_rows(part, encoded), {"ingest": ingest}),
         ("ingest/retrievals", RETRIEVAL, retrieval_rows, {"ingest": ingest}),
         ("aggregate/verdicts", VERDICT, verdict_rows, {}),
+        ("aggregate/error_model", ERROR_MODEL, lambda _: [], {}),
         ("dedupe/duplicates", DUPLICATE, lambda _: [], {"dedupe": dataclasses.asdict(DedupeConfig())}),
     ):
         path = str(output / folder)
