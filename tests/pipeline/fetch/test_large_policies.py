@@ -39,8 +39,8 @@ def test_the_parsed_rules_of_few_files_are_in_memory(monkeypatch: pytest.MonkeyP
             assert rules.allow("http://x.test/a")
             assert not rules.allow(f"http://x.test/no-{host}")
             assert rules.delay == host
-            gc.collect()  # rules refer to each other
-            assert sum(reference() is not None for reference in parsed) <= 3
+        gc.collect()  # rules refer to each other
+        assert sum(reference() is not None for reference in parsed) <= 3
     assert len(parsed) == 20
 
 
