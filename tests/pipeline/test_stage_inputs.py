@@ -41,10 +41,11 @@ def test_every_table_that_a_stage_reads_is_one_of_its_inputs(
     ) | {"rejections"}  # of which only the content counts
 
 
+@pytest.mark.parametrize("table", ["verdicts", "error_model", "gold_votes"])
 def test_a_split_between_two_runs_of_an_interrupted_aggregate_stage_is_not_kept(
-    world: World, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
 ):
-    """The commit is killed before the manifest of the error model, which is that of the old votes, unlike the verdicts."""
+    """The commit is killed before the manifest of `table`, so that the tables before it are new and the others old."""
     output, whole, swap = tmp_path / "out", tmp_path / "whole", commit.swap
     shutil.copytree(built, output)
     head, *votes = (world.folder / "votes.csv").read_text().split("\n")
