@@ -32,7 +32,7 @@ ROTATE_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 30  # which Arrow parses at once; a line must fit into it, and Arrow has a limit of 2 GiB
 JOURNAL, BODIES = ".jsonl", ".bodies"
-_OTHER_LINE = re.compile(rb"\n[^{]")
+_NO_OBJECT = re.compile(rb"\n[^{]")  # a line after the first that is not a JSON object
 _REMEDY = "delete it to fetch its URLs again"
 
 # A line of a journal; `rules` is the digest by fetch_rules of the configuration that a failure was recorded with.
@@ -68,8 +68,8 @@ def read_journal(folder: str, name: str) -> pa.Table:
     complete = data[: data.rfind(b"\n") + 1]
     if not complete:
         return RECORDED.empty_table()
-    # Arrow ends the process at a line `null` (25.0.1), and takes it for an object in other places.
-    if not complete.startswith(b"{") or _OTHER_LINE.search(complete):
+    # Arrow 25.0.1 crashes if the first line is `null`, and reads `null` in later lines as an empty object.
+    if not complete.startswith(b"{") or _NO_OBJECT.search(complete):
         raise DataError(f"{path}: damaged journal (a line is not an object); {_REMEDY}")
     options = arrow_json.ParseOptions(explicit_schema=_LINE, unexpected_field_behavior="ignore")
     read_options = arrow_json.ReadOptions(block_size=min(len(complete), BLOCK_BYTES))
