@@ -90,11 +90,15 @@ def published_card(release: Release) -> str:
             Code("python -m pipeline verify FOLDER"), " checks every file, row and image against the manifests.",
         ),
     ]  # fmt: skip
-    more = [
+    return card_text(_metadata(release), facts.entries, blocks, _configs(release))
+
+
+def _configs(release: Release) -> tuple[dict[str, Any], ...]:
+    """Return the entries of the tables beside the sets in the YAML header."""
+    return tuple(
         config_entry(table.name, [{"split": "train", "path": table.path}], {table.name: table.sha256})
         for table in release.tables
-    ]
-    return card_text(_metadata(release), facts.entries, blocks, tuple(more))
+    )
 
 
 def _metadata(release: Release) -> dict[str, Any]:
