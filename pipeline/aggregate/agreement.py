@@ -171,10 +171,8 @@ def mean_cohen_kappa(votes: VoteMatrix, seed: int = 0) -> AgreementEstimate:
 
     draws = _block_draws(rng, blocks)
     batch = max(1, CELLS_PER_BATCH // (len(pair_codes) * answers))
-    parts = range(0, PAIR_REPLICATES, batch)
-    drawn = np.concatenate(
-        [mean_kappa(np.ascontiguousarray(draws[:, start : start + batch])) for start in parts]
-    )
+    parts = np.split(draws, range(batch, draws.shape[1], batch), axis=1)
+    drawn = np.concatenate([mean_kappa(np.ascontiguousarray(part)) for part in parts])
     sample = np.append(np.ones(blocks), np.zeros(2))[:, None]
     return _estimate(float(mean_kappa(sample)[0]), drawn)
 
