@@ -199,9 +199,8 @@ class ShardsConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.max_rows <= 10_000_000:
             raise ValueError(f"max_rows must be 1 to 10,000,000, got {self.max_rows}")
-        if (
-            not 1 <= self.max_megabytes <= 1024
-        ):  # half of parquet.MAX_IMAGE_BYTES, because buckets differ in size
+        # At most half of parquet.MAX_IMAGE_BYTES, because buckets differ in size.
+        if not 1 <= self.max_megabytes <= 1024:
             raise ValueError(f"max_megabytes must be 1 to 1,024, got {self.max_megabytes}")
 
 

@@ -85,10 +85,9 @@ def _downloading(name: str) -> Iterator[None]:
     """Convert errors of a library inside the block, in which it downloads weights or reads its cache, to a DataError."""
     try:
         yield
-    except (
-        Exception
-    ) as error:  # of urllib, httpx, huggingface_hub; RuntimeError for a wrong digest or no such weights
-        # with the type, since it may as well be a fault of a library
+    except Exception as error:
+        # Errors of urllib, httpx or huggingface_hub, or a RuntimeError for a wrong digest or weights that do not exist. The
+        # message has the type, since it may also be a fault of the library.
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise DataError(
             f"network.weights=pretrained: the weights of {name} could not be downloaded ({reason}); set network.weights to a "
