@@ -244,12 +244,12 @@ def remove_empty_folder(path: str) -> None:
 def move(pairs: Sequence[tuple[str, str]]) -> None:
     """Move files, given as pairs (from, to) on one file system, replacing existing files; remote files concurrently.
 
-    Raises DataError if a source file is missing.
+    Those that are missing are left out: another attempt of the same task may have moved them a moment before.
     """
     remote.move([pair for pair in pairs if _is_remote(pair[0])])
     for source, target in pairs:
         if not _is_remote(source):
-            with _explained(source):
+            with _explained(source), suppress(FileNotFoundError):
                 os.replace(source, target)
 
 

@@ -220,8 +220,11 @@ def _rename_over(fs: Any, source: str, target: str) -> None:
 
 def _rename(fs: Any, source: str, target: str) -> None:
     fs.mv(source, target)
-    if _exists(fs, source):  # webhdfs reports a refused rename only in its reply, which fsspec ignores
+    # webhdfs reports a refused rename and a missing source only in its reply, which fsspec ignores
+    if _exists(fs, source):
         raise OSError(f"{source} was not renamed to {target}")
+    if not _exists(fs, target):
+        raise FileNotFoundError(source)
 
 
 def _exists(fs: Any, key: str) -> bool:
@@ -272,14 +275,17 @@ def remove_all(paths: Sequence[str]) -> None:
 
 
 def move(pairs: Sequence[tuple[str, str]]) -> None:
-    """Move files, given as pairs (from, to), concurrently. Object stores copy them on the server."""
+    """Move files, given as pairs (from, to), concurrently; those that are missing are left out.
+
+    Object stores copy them on the server.
+    """
     with ThreadPoolExecutor(_REQUESTS) as pool:
         list(pool.map(lambda pair: _move(*pair), pairs))
 
 
 def _move(source: str, target: str) -> None:
     (fs, old), (_, new) = locate(source), locate(target)
-    with explained(source):
+    with explained(source), suppress(FileNotFoundError):
         if source.partition("://")[0] in RENAMING:
             _rename_over(fs, old, new)
         else:

@@ -125,11 +125,20 @@ def _remove_leftovers(folder: str, manifest: Manifest | None) -> None:
     orphans = [
         files.join(folder, name)
         for name in files.names(folder, "*.parquet")
-        if name not in kept
-        and (match := _SHARD_NAME.fullmatch(name))
-        and files.sha256(files.join(folder, name)).startswith(match[1])
+        if name not in kept and _has_own_digest(folder, name)
     ]
     files.remove_all(orphans)
+
+
+def _has_own_digest(folder: str, name: str) -> bool:
+    """Return whether a file has the name of a shard with the digest of its content."""
+    match, path = _SHARD_NAME.fullmatch(name), files.join(folder, name)
+    try:
+        return bool(match and files.sha256(path).startswith(match[1]))
+    except DataError:
+        if files.exists(path):
+            raise
+        return False  # another attempt has removed it since it was listed
 
 
 def check_dataset_owned(dataset: str) -> None:

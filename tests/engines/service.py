@@ -50,14 +50,14 @@ def becomes(state: str, after: int = 0, error: str = "") -> Behavior:
     """A job that gets a state when it was looked at so many times."""
 
     def behave(job: Job) -> None:
-        if job.looks > after and job.state == "RUNNING":
+        if job.looks > after:
             job.state, job.errors = state, [error] if error else []
 
     return behave
 
 
 class Service(ThreadingHTTPServer):
-    """Grants any token and takes any job. What becomes of jobs is up to `behavior`, asked at each look at a job.
+    """Grants any token and takes any job. What becomes of running jobs is up to `behavior`, asked at each look.
 
     outage: so many requests about a job are answered with 503. `run_graphs` gives a behavior that does the work.
     """
@@ -112,7 +112,7 @@ def run_graphs(read: Callable[[str], bytes], environment: dict[str, str]) -> Beh
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
         process = running[job.id]
-        if job.state != "RUNNING" or process.poll() is None:
+        if process.poll() is None:
             return
         printed, errors = process.communicate()
         job.state = "FAILED" if process.returncode else "DONE"
@@ -177,7 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             job.looks += 1
             if job.state == "CANCELLING" and job.looks > 1:
                 job.state = "CANCELLED"
-            self.server.behavior(job)
+            if job.state == "RUNNING":
+                self.server.behavior(job)
             self._send(job.answer())
 
     def _job(self) -> Job | None:
