@@ -102,7 +102,7 @@ def run_task(
     ]
     parts = {**parts, "known": [*parts.get("known", []), *earlier]}
     rows, new = _split_wanted(parts, terms)
-    repeated, requests = _split_requests(earlier, parts.get("requests", []))
+    repeated, requests = _split_requests(earlier, parts.get("requests", []), terms.rules)
     results = TaskResults([part for part in (rows, repeated) if part.num_rows], [], [], Counter())
     results.counts["url.known"] = rows.num_rows + repeated.num_rows
     done(results.counts["url.known"])
@@ -137,11 +137,14 @@ def _digest(key: TaskKey, position: Position) -> str:
     return hashlib.sha256(repr((key, position)).encode()).hexdigest()[:8]
 
 
-def _split_requests(earlier: list[pa.Table], requests: list[pa.Table]) -> tuple[pa.Table, pa.Table]:
-    """Split requests into the outcomes that an earlier attempt at the task recorded, and the remaining requests."""
+def _split_requests(
+    earlier: list[pa.Table], requests: list[pa.Table], rules: str
+) -> tuple[pa.Table, pa.Table]:
+    """Split requests into the valid outcomes that an earlier attempt at the task recorded, and the remaining requests."""
     every = pa.concat_tables([_NO_REQUESTS, *requests])
     known = latest(pa.concat_tables([RECORDED.empty_table(), *earlier]))
     known = known.filter(pc.is_in(known["url"], every["url"].combine_chunks()))
+    known = known.filter(_is_valid(known, rules))
     left = every.filter(pc.invert(pc.is_in(every["url"], known["url"].combine_chunks())))
     return known.select(_FETCHED).cast(FETCHED.schema), left
 
@@ -165,16 +168,10 @@ def _split_wanted(parts: dict[str, list[pa.Table]], terms: RunTerms) -> tuple[pa
     if "content_changed" in terms.retry:
         again = pa.concat_arrays([again, urls_with_last_code(known, "content_changed")])
     known = latest(known)
-    is_valid = pc.if_else(
-        pc.is_valid(known["code"]),
-        pc.and_(
-            pc.equal(known["rules"], terms.rules),
-            pc.invert(pc.is_in(known["code"], pa.array(sorted(terms.retry), pa.string()))),
-        ),
-        pc.is_valid(known["offset"]),
+    is_refused = pc.or_(
+        pc.is_in(known["code"], pa.array(sorted(terms.retry), pa.string())), pc.is_in(known["url"], again)
     )
-    is_valid = pc.and_(is_valid, pc.invert(pc.is_in(known["url"], again)))
-    usable = known.filter(is_valid)
+    usable = known.filter(pc.and_(_is_valid(known, terms.rules), pc.invert(is_refused)))
     if terms.check_bodies:
         usable = usable.filter(_intact(usable, terms.folder))
     new = wanted.filter(pc.invert(pc.is_in(wanted["url"], usable["url"].combine_chunks())))["url"]
@@ -183,6 +180,13 @@ def _split_wanted(parts: dict[str, list[pa.Table]], terms: RunTerms) -> tuple[pa
     digests = pc.if_else(pc.is_in(new, again), pa.scalar(None, pa.string()), digests)
     requests = pa.table({"url": new, "digest": digests, "hops": pa.array([0] * len(new), pa.int16())})
     return usable.select(_FETCHED).cast(FETCHED.schema), _conform(requests)
+
+
+def _is_valid(known: pa.Table, rules: str) -> pa.Array:
+    """Whether each recorded outcome still holds: a failure by the present rules, or a body that is stored."""
+    return pc.if_else(
+        pc.is_valid(known["code"]), pc.equal(known["rules"], rules), pc.is_valid(known["offset"])
+    )
 
 
 def _conform(requests: pa.Table) -> pa.Table:

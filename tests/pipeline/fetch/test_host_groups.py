@@ -1,5 +1,7 @@
 """Groups and shares of hosts, and redirects between them."""
 
+import dataclasses
+import hashlib
 import math
 from collections import Counter
 from pathlib import Path
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from common.errors import DataError
 from pipeline.config import FetchConfig
 from pipeline.fetch.fetch_all import url_host_key
-from pipeline.fetch.fetch_task import FIRST, LAST, OTHER, WANTED, Position, RunTerms, run_task
+from pipeline.fetch.fetch_task import FIRST, LAST, OTHER, REQUESTS, WANTED, Position, RunTerms, run_task
 from pipeline.fetch.host_groups import TASK_RATE, group_count, groups_of, share_count
 from pipeline.fetch.host_limits import HostLimits
 from tests.pipeline.fetch.conftest import FETCHING, Request, Web
@@ -98,6 +100,30 @@ def test_a_redirect_to_a_host_of_another_group_is_left_to_it(
     assert web.asked == ["/start", "/next", "/end"]
     assert (row["url"], row["code"], row["host"], row["attempts"]) == (url, None, "127.0.0.1", 1)
     assert row["final_url"] == f"http://other.test:{port}/end"
+
+
+@pytest.mark.parametrize("lost", ["bodies", "rules"])
+def test_a_second_attempt_uses_only_outcomes_that_hold(web: Web, tmp_path: Path, lost: str) -> None:
+    """An upload to an object store can fail for the bodies alone; a canceled job can have had other rules."""
+    given_ = terms(tmp_path, 1)
+    url, gone = web.serve("/a", b"picture"), web.url("/gone")
+    requests = {
+        "requests": [pa.Table.from_pylist([{"url": each, "hops": 0} for each in (url, gone)], REQUESTS)]
+    }
+    first, _ = work((0, "", 0, 1), requests, given_, OTHER)
+    if lost == "bodies":
+        (path,) = tmp_path.glob("*.bodies")
+        path.unlink()
+    else:
+        given_ = dataclasses.replace(given_, rules="other")
+    second, _ = work((0, "", 0, 1), requests, given_, OTHER)
+    assert [sorted((row["url"], row["code"], row["sha256"]) for row in rows) for rows in (first, second)] == [
+        [(url, None, hashlib.sha256(b"picture").hexdigest()), (gone, "not_found", None)]
+    ] * 2
+    for row in second:
+        stored = row["body_file"] and (tmp_path / row["body_file"]).read_bytes()
+        assert stored == (b"picture" if row["url"] == url else None)
+    assert web.asked == ["/a", "/gone", "/a" if lost == "bodies" else "/gone"]
 
 
 def test_redirects_between_groups_have_the_same_limit_as_others(
