@@ -86,12 +86,20 @@ class _AppendedFile(io.FileIO):
 
 
 def names(folder: str, pattern: str) -> list[str]:
-    """List the names in a folder that match a pattern such as *.csv; an absent folder has none."""
+    """List the names in a folder that match a pattern such as *.csv; an absent folder has none.
+
+    Temporary files of `replace`, which may be incomplete, are left out.
+    """
+    found = fnmatch.filter(_all_names(folder), pattern)
+    return [name for name in found if not name.startswith(TEMPORARY_PREFIX)]
+
+
+def _all_names(folder: str) -> Iterable[str]:
     if _is_remote(folder):
-        return fnmatch.filter(_remote_files(folder), pattern)
+        return _remote_files(folder)
     with suppress(*remote.NOT_THERE):
-        return fnmatch.filter(os.listdir(folder), pattern)
-    return []
+        return os.listdir(folder)
+    return ()
 
 
 def entries(folder: str) -> dict[str, int | None]:
@@ -264,8 +272,9 @@ def remove_folder(path: str) -> None:
 
 def remove_temporaries(folder: str) -> None:
     """Remove the temporary files that a killed `replace` left in a folder."""
-    for name in names(folder, f"{TEMPORARY_PREFIX}*"):
-        remove(join(folder, name))
+    for name in _all_names(folder):
+        if name.startswith(TEMPORARY_PREFIX):
+            remove(join(folder, name))
 
 
 @contextmanager

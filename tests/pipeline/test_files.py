@@ -93,10 +93,10 @@ def test_the_name_of_a_folder_is_no_pattern(tmp_path: Path, name: str) -> None:
     for folder in ("out1", name):
         files.write_text(str(tmp_path / folder / "sub" / f"{files.TEMPORARY_PREFIX}1"), "x")
     files.remove_temporaries(str(tmp_path / name / "sub"))
-    assert files.names(str(tmp_path / name / "sub"), "*") == []
+    assert files.entries(str(tmp_path / name / "sub")) == {}
     files.remove_folder(str(tmp_path / name))
     assert [path.name for path in tmp_path.iterdir()] == ["out1"]
-    assert files.names(str(tmp_path / "out1" / "sub"), "*") == [f"{files.TEMPORARY_PREFIX}1"]
+    assert files.entries(str(tmp_path / "out1" / "sub")) == {f"{files.TEMPORARY_PREFIX}1": 1}
     with pytest.raises(UsageError, match="choose another name"):
         files.check_output(f"gs://bucket/{name}")
 
@@ -202,12 +202,26 @@ def test_a_missing_library_is_a_usage_error_that_names_what_to_install(
     assert re.search(rf"; pip install .*'{package}>=", last)
 
 
+@pytest.mark.parametrize("pattern", ["*", "*.json", ".w*"])
+@pytest.mark.parametrize("place", ["disk", "bucket"])
+def test_files_that_are_being_written_are_not_listed(
+    tmp_path: Path, bucket: str, place: str, pattern: str
+) -> None:
+    """Or that a killed command has left: they may be incomplete."""
+    folder = str(tmp_path) if place == "disk" else f"{bucket}/folder"
+    files.write_text(files.join(folder, "a.json"), "{}")
+    with files.replace(files.join(folder, "b.json")) as file:
+        file.write(b"half")
+        files.write_text(files.join(folder, f"{files.TEMPORARY_PREFIX}0-c.json"), "half")
+        assert files.names(folder, pattern) == ([] if pattern == ".w*" else ["a.json"])
+
+
 def test_a_folder_in_a_bucket_goes_with_all_in_it(bucket: str) -> None:
     out = f"{bucket}/out [1]*"
     for path in (f"{out}/part-0", f"{out}/sub/part-1", f"{out}/.writing-2", f"{out}-2/part-0", f"{out}er"):
         files.write_text(path, "x")
     files.remove_temporaries(out)
-    assert files.names(out, "*") == ["part-0"]
+    assert sorted(files.entries(out)) == ["part-0", "sub"]
     assert files.folders_with(bucket, "part-0") == ["out [1]*", "out [1]*-2"]
     for _ in range(2):
         files.remove_folder(out)
@@ -253,7 +267,7 @@ def test_a_failed_write_in_a_bucket_leaves_the_old_file(
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert files.read_text(path) == "new"
-    assert files.names(f"{bucket}/folder", "*") == ["a.txt"]
+    assert [*files.entries(f"{bucket}/folder")] == ["a.txt"]
     files.remove_folder(f"{bucket}/folder")
     assert not files.exists(path)
 

@@ -45,6 +45,18 @@ def lines_written(site: Site) -> int:
     return sum(path.read_bytes().count(b"\n") - 1 for path in site.ledger.glob("*.jsonl"))
 
 
+def test_a_check_that_was_killed_while_it_wrote_its_file_is_in_nobodys_way(site: Site, check: Check) -> None:
+    """`report` and `publish` read the ledger, too, and do not continue the check."""
+    site.publish({"image0": "ant"})
+    check()
+    (path,) = site.ledger.glob("*.parquet")
+    (site.ledger / f".writing-0123456789abcdef-{path.name}").write_bytes(path.read_bytes()[:-9])
+    assert read_checks(str(site.ledger)).num_rows == 1
+    check()
+    assert len([*site.ledger.glob("*.parquet")]) == 2
+    assert not [*site.ledger.glob(".writing-*")]
+
+
 def test_a_killed_check_continues_without_repeated_requests(site: Site, check: Check) -> None:
     slow_images(site, 60)
     process = subprocess.Popen(
