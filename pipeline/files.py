@@ -38,6 +38,20 @@ def open_read(path: str) -> IO[bytes]:
         return open(path, "rb")
 
 
+def read_existing(path: str) -> bytes | None:
+    """Read a whole file; return None if it does not exist. Raises DataError if it cannot be read.
+
+    Unlike reading after `exists`, this is safe while another process creates or removes the file.
+    """
+    try:
+        with open_read(path) as file:
+            return file.read()
+    except DataError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return None
+        raise
+
+
 def read_text(path: str) -> str:
     """Read a whole UTF-8 text file, without a byte order mark. Raises DataError if it is not UTF-8."""
     with open_read(path) as file:

@@ -142,11 +142,8 @@ def _renew(output: str, path: str, mine: Lease, ended: threading.Event, lost: th
 
 def _read(path: str) -> Lease | None:
     """Return a lease, or None if the file was removed or is not a lease. Raises DataError if it cannot be read."""
-    try:
-        text = files.read_text(path)
-    except DataError:
-        if files.exists(path):
-            raise
+    text = files.read_existing(path)
+    if text is None:
         return None
     try:
         return parse_stored(Lease, text, path, "")

@@ -29,7 +29,8 @@ def shard_stem(prefix: str, index: int, count: int) -> str:
 def find_manifest(folder: str) -> Manifest | None:
     """Return the manifest of a folder, or None if it has none."""
     path = files.join(folder, MANIFEST)
-    return Manifest.from_json(files.read_text(path), path) if files.exists(path) else None
+    data = files.read_existing(path)
+    return None if data is None else Manifest.from_json(data.removeprefix(BOM_UTF8), path)
 
 
 def valid_manifest(folder: str) -> Manifest | None:
@@ -39,15 +40,14 @@ def valid_manifest(folder: str) -> Manifest | None:
     answer, and callers remove or replace a table without a valid manifest.
     """
     path = files.join(folder, MANIFEST)
-    if not files.exists(path):
-        return None
     try:
-        with files.open_read(path) as file:
-            data = file.read()
+        data = files.read_existing(path)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error}); check the disk and the permissions, then run the command again"
         ) from error
+    if data is None:
+        return None
     try:
         return Manifest.from_json(data.removeprefix(BOM_UTF8), path)
     except DataError:

@@ -202,6 +202,18 @@ def test_a_missing_library_is_a_usage_error_that_names_what_to_install(
     assert re.search(rf"; pip install .*'{package}>=", last)
 
 
+@pytest.mark.parametrize("place", ["disk", "bucket"])
+def test_only_a_file_that_does_not_exist_is_read_as_none(tmp_path: Path, bucket: str, place: str) -> None:
+    folder = str(tmp_path / "folder") if place == "disk" else f"{bucket}/folder"
+    assert files.read_existing(files.join(folder, "a")) is None
+    files.write_text(files.join(folder, "a"), "text")
+    assert files.read_existing(files.join(folder, "a")) == b"text"
+    if place == "disk":
+        assert files.read_existing(files.join(folder, "a", "b")) is None
+        with pytest.raises(DataError):
+            files.read_existing(folder)
+
+
 @pytest.mark.parametrize("pattern", ["*", "*.json", ".w*"])
 @pytest.mark.parametrize("place", ["disk", "bucket"])
 def test_files_that_are_being_written_are_not_listed(

@@ -140,51 +140,78 @@ def test_a_commit_that_is_interrupted_anywhere_leaves_a_whole_table_and_can_be_r
     assert 0 < survived < 40
 
 
-CALLS_OF_A_BUCKET = ("info", "ls", "put_file", "cp_file", "rm_file", "open")
+CALLS = {
+    "disk": ("replace", "remove", "rmdir", "listdir", "scandir", "stat"),
+    "bucket": ("info", "ls", "put_file", "cp_file", "rm_file", "open"),
+}
 
 
-@pytest.mark.parametrize("place", ["disk", "bucket"])
-def test_two_attempts_of_a_commit_at_the_same_time_both_end(tmp_path, monkeypatch, bucket, place):
-    """Before each call of the file system of one attempt in turn, another one begins and ends.
-
-    The other removes temporary files. On a disk, where the first has just written one, it may fail; the engine repeats it.
-    """
+@pytest.fixture
+def calls(monkeypatch):
+    """A function that counts the calls of a file system from now on, and acts before one of them."""
     from fsspec.implementations.memory import MemoryFileSystem
 
-    of = {"disk": files.os, "bucket": MemoryFileSystem}[place]
-    names = {"disk": ("replace", "remove", "rmdir", "listdir", "scandir"), "bucket": CALLS_OF_A_BUCKET}[place]
-    left, other = [10_000], []
+    left, act = [0], [lambda: None]
 
     def counted(call):
         def count_and_call(*args, **kwargs):
             left[0] -= 1
             if left[0] == 0:
-                other[0]()
+                act[0]()
             return call(*args, **kwargs)
 
         return count_and_call
 
-    for name in names:
-        monkeypatch.setattr(of, name, counted(getattr(of, name)))
-    ended, number = False, 0
-    while not ended:
-        number += 1
+    for place, of in (("disk", files.os), ("bucket", MemoryFileSystem)):
+        for name in CALLS[place]:
+            monkeypatch.setattr(of, name, counted(getattr(of, name)))
+
+    def start(number, action):
+        """Call `action` before the call with this number; return a function that tells whether there were fewer calls."""
+        left[0], act[0] = number, action
+        return lambda: left[0] > 0
+
+    return start
+
+
+@pytest.mark.parametrize("place", CALLS)
+def test_two_attempts_of_a_commit_at_the_same_time_both_end(tmp_path, bucket, calls, place):
+    """Before each call of the file system of one attempt in turn, another one begins and ends.
+
+    The other removes temporary files. On a disk, where the first has just written one, it may fail; the engine repeats it.
+    """
+    for number in range(1, 1000):
         folder = str(tmp_path / str(number)) if place == "disk" else f"{bucket}/{number}"
         commit.commit(folder, "numbers", [stage(folder, 1, index=i, count=3) for i in range(3)], {})
         mine, others = ([stage(folder, 2, 3, index=i, count=3) for i in range(3)] for _ in range(2))
-        other[:] = [lambda: commit.commit(folder, "numbers", others, {})]  # noqa: B023
-        left[0] = number
+        has_ended = calls(number, lambda: commit.commit(folder, "numbers", others, {}))  # noqa: B023
         try:
             commit.commit(folder, "numbers", mine, {})
         except (DataError, FileNotFoundError):
             assert place == "disk"
             assert numbers(folder) == [2, 3] * 3
             commit.commit(folder, "numbers", mine, {})
-        ended, left[0] = left[0] > 0, 10_000
+        if has_ended():
+            break
         assert numbers(folder) == [2, 3] * 3
         assert files.entries(folder).keys() - {STAGED} == {MANIFEST, *(each.shard.file for each in mine)}
         assert not files.entries(files.join(folder, STAGED))
     assert number > 15
+
+
+@pytest.mark.parametrize("place", CALLS)
+def test_two_attempts_of_removing_a_table_at_the_same_time_both_end(tmp_path, bucket, calls, place):
+    """The commit of a dataset removes the sets that it no longer has."""
+    for number in range(1, 1000):
+        folder = str(tmp_path / str(number)) if place == "disk" else f"{bucket}/{number}"
+        commit.commit(folder, "numbers", [stage(folder, 1, index=i, count=3) for i in range(3)], {})
+        stage(folder, 2)
+        has_ended = calls(number, lambda: commit.remove_table(folder))  # noqa: B023
+        commit.remove_table(folder)
+        if has_ended():
+            break
+        assert {*files.entries(folder).values()} <= {None}
+    assert number > 9
 
 
 def test_what_no_build_has_written_is_refused_and_kept(tmp_path):
