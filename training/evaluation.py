@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from training.data.augment import Augmenter
 from training.data.shards import UNKNOWN, ImageSet
 from training.distributed import Processes
+from training.errors import TRAIN_MORE_GENTLY, DivergedError
 from training.models.freezing import evaluation_mode
 
 BATCH = 500  # maximum number of images that are evaluated at once
@@ -29,8 +30,23 @@ def summed_logits(
     """Yield the sum of the networks' logits, float32 [B, classes], for each batch of a set without augmentation.
 
     Each of several processes computes every size-th batch, and all yield all batches, equal to those of one process.
-    The networks run in evaluation mode, and their previous mode is restored.
+    The networks run in evaluation mode, and their previous mode is restored. Raises DivergedError after the last batch if a
+    logit is not finite: the last step of a training can do that, and no loss is computed after it.
     """
+    finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
+    for logits in _all_logits(networks, data, augmenter, bf16, processes):
+        finite &= logits.isfinite().all()  # a GPU is waited for only once, below
+        yield logits
+    if not finite:
+        raise DivergedError(
+            f"the network's outputs on {data.name} are not finite numbers: its training has diverged; {TRAIN_MORE_GENTLY}"
+        )
+
+
+def _all_logits(
+    networks: Sequence[nn.Module], data: ImageSet, augmenter: Augmenter, bf16: bool, processes: Processes
+) -> Iterator[Tensor]:
+    """Yield the logits of each batch, as `summed_logits` does."""
     batch = batch_size(data.images.size, augmenter.output_size)
     rows = torch.arange(len(data)).split(batch)
     with evaluation_mode(networks):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from common.atomic_file import write_text
 from common.json_records import parse_given, to_json
-from training.errors import DivergedError
+from training.errors import TRAIN_MORE_GENTLY, DivergedError
 from training.records import EpochRow
 
 METRICS_FILE = "metrics.jsonl"
@@ -95,8 +95,8 @@ def append_row(directory: Path, row: Mapping[str, Any]) -> None:
             name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)
         )
         raise DivergedError(
-            f"{', '.join(odd) or 'a measurement'} of epoch {row.get('epoch')} is not a finite number; try a smaller "
-            "optimizer.learning_rate, optimizer.warmup_epochs=1 or precision=fp32"
+            f"{', '.join(odd) or 'a measurement'} of epoch {row.get('epoch')} is not a finite number; "
+            f"{TRAIN_MORE_GENTLY}"
         ) from error
     with (directory / METRICS_FILE).open("a", encoding="utf-8") as file:
         file.write(line)

@@ -18,7 +18,7 @@ from training.data.epoch_plan import EpochPlan
 from training.data.shards import ImageSet
 from training.device import kernel_settings, use_bf16
 from training.distributed import Processes
-from training.errors import DivergedError
+from training.errors import TRAIN_MORE_GENTLY, DivergedError
 from training.features.vectors import FeatureVectors, make_augmenter
 from training.hardware import describe_environment
 from training.label_trust import LabelTrust
@@ -104,7 +104,7 @@ class Trainer:
 
         If `progress`, stderr says how far the run is and how long it takes, under `title` (default: the folder's name).
         A finished run is not trained again. Raises KeyboardInterrupt after a checkpoint if `stop()` returns true,
-        DivergedError if a loss is not finite, UsageError if the folder holds another run or other files, or if another
+        DivergedError if a loss or a prediction is not finite, UsageError if the folder holds another run or other files, or if another
         process trains in it.
         """
         leader = self.processes.rank == 0
@@ -266,8 +266,7 @@ class Trainer:
             first_bad = int((~losses.isfinite()).nonzero()[0])
             step = self.step - (count - first_bad - 1) // self.config.accumulate - 1
             raise DivergedError(
-                f"the loss is {losses[first_bad].item()} at step {step} (epoch {self.epoch}); try a smaller "
-                "optimizer.learning_rate, optimizer.warmup_epochs=1 or precision=fp32"
+                f"the loss is {losses[first_bad].item()} at step {step} (epoch {self.epoch}); {TRAIN_MORE_GENTLY}"
             )
         return losses.double().mean().item()
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from training.callbacks import never_stop
 from training.config import TrainConfig
 from training.data.shards import ImageSet
 from training.distributed import Processes
+from training.errors import DivergedError
 from training.run_directory import recorded
 from training.trainer import Trainer, hold_out
 
@@ -62,7 +64,7 @@ def validation_accuracies(
 ) -> dict[float, float]:
     """Return the accuracy of each of `optimizer.weight_decays` on held-out images with their given labels.
 
-    Raises KeyboardInterrupt if `stop()` returns true.
+    It is 0 where training diverges, as it may with the largest of them. Raises KeyboardInterrupt if `stop()` returns true.
     """
     split = replace(config, validation=config.validation or HELD_OUT)
     held_out, rest = hold_out(train, split)
@@ -70,11 +72,12 @@ def validation_accuracies(
     accuracies = {}
     for decay in config.optimizer.weight_decays:
         trial = replace(with_weight_decay(config, decay), validation=0.0, evaluate_every=config.epochs)
-        with tempfile.TemporaryDirectory() as folder:
+        accuracies[decay] = 0.0
+        with tempfile.TemporaryDirectory() as folder, suppress(DivergedError):
             result = Trainer(trial, rest, held_out, device).run(
                 Path(folder), stop=stop, progress=progress, title=f"trial of weight decay {decay:g}"
             )
-        accuracies[decay] = result["final_accuracy"]
+            accuracies[decay] = result["final_accuracy"]
     return accuracies
 
 

@@ -15,6 +15,7 @@ from tests.training.run_helpers import CPU, Make, equal, timeless
 from training import checkpoint, metrics, trainer
 from training.config import METHODS, AugmentConfig, NetworkConfig, OptimizerConfig
 from training.data.shards import ImageSet
+from training.distributed import Processes
 from training.errors import DivergedError
 from training.method_config import MentorNetConfig
 from training.methods import dividemix
@@ -22,6 +23,7 @@ from training.records import EpochRow
 from training.study.results import CURVE
 from training.tensorboard import TensorBoard
 from training.trainer import Trainer
+from training.weight_decay_selection import select_weight_decay
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,31 @@ def test_every_method_reports_a_loss_that_is_no_number(
     config = tiny_config(method=method, optimizer=OptimizerConfig(learning_rate=1e30), **short, **settings)
     with pytest.raises(DivergedError, match="try a smaller optimizer"):
         Trainer(config, *sets, CPU).run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("average_decay", [0.0, 0.9])
+def test_a_network_that_the_last_step_destroys_has_no_result(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, average_decay: float
+) -> None:
+    """All losses are finite, since none is computed after the last step."""
+    config = tiny_config(
+        epochs=1,
+        batch_size=96,
+        average_decay=average_decay,
+        optimizer=OptimizerConfig(learning_rate=1e30),
+    )
+    with pytest.raises(DivergedError, match=r"outputs on test are not finite .* try a smaller optimizer"):
+        Trainer(config, *sets, CPU).run(tmp_path / "run")
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_weight_decay_with_which_training_diverges_is_not_chosen(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    config = tiny_config(optimizer=OptimizerConfig(learning_rate=0.05, weight_decays=(1e-4, 1e30)))
+    chosen, accuracies = select_weight_decay(config, sets[0], tmp_path, CPU, Processes())
+    assert chosen.optimizer.weight_decay == 1e-4
+    assert accuracies["1e+30"] == 0.0 < accuracies["0.0001"]
 
 
 def test_dividemix_needs_two_batches(sets: tuple[ImageSet, ImageSet], tiny_config: Make) -> None:
