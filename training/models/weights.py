@@ -1,6 +1,8 @@
 """Pretrained weights from local files."""
 
+import re
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -11,6 +13,8 @@ from common.errors import DataError
 
 PRETRAINED = "pretrained"
 SUFFIXES = (".safetensors", ".pth")
+# torchvision's files of DenseNets have names from before module names could not contain dots; it translates them itself
+_OLD_DENSE_LAYER = re.compile(r"(.*\.denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
 
 
 def find_weights(weights: str, network: str) -> Path:
@@ -44,10 +48,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         if not (
-            isinstance(content, Mapping) and all(isinstance(value, Tensor) for value in content.values())
+            isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())
         ):
             raise ValueError("it is not a state dictionary of tensors")
-        return dict(content)
+        return content
     except Exception as error:  # a damaged or hostile file can raise any exception
         raise DataError(
             f"{path}: not a readable file of weights ({error}); give a .safetensors or .pth file"
@@ -57,24 +61,32 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy weights into a network; heads for another number of classes keep their initial weights.
 
-    Auxiliary heads (AuxLogits, aux1, aux2) that the network lacks are ignored. Raises DataError if other names or shapes
-    differ.
+    Auxiliary heads (AuxLogits, aux1, aux2) that the network lacks are ignored. Names of older versions of torchvision are
+    accepted, which most of its files have. Raises DataError if other names or shapes differ.
     """
-    current = network.state_dict()
-    given = {
-        name: tensor
-        for name, tensor in tensors.items()
-        if name in current or not name.lower().startswith("aux")
-    }
+    current, given = network.state_dict(), copy(tensors)  # the copy keeps the versions that torch has saved with the names
+    assert isinstance(given, dict)
+    for name in tensors:
+        if name not in current and name.lower().startswith("aux"):
+            del given[name]
+        elif renamed := _OLD_DENSE_LAYER.fullmatch(name):
+            given["".join(renamed.groups())] = given.pop(name)
     heads = {name for name in current.keys() & given.keys() if current[name].shape != given[name].shape}
-    odd = sorted(current.keys() ^ given.keys())
-    odd += sorted(name for name in heads if current[name].shape[1:] != given[name].shape[1:])
+    odd = sorted(name for name in heads if current[name].shape[1:] != given[name].shape[1:])
     if len({(current[name].shape[:1], given[name].shape[:1]) for name in heads}) > 1:
         odd += sorted(heads)  # the heads of a network have the same number of classes
+    for name in heads:
+        del given[name]
+    if not odd:
+        try:
+            # Not strict, for the heads. Modules translate names of their older versions, such as batch norms without counts.
+            result = network.load_state_dict(given, strict=False)
+        except (RuntimeError, ValueError) as error:  # other shapes, or an unknown version
+            raise DataError(
+                f"{source}: weights of another network ({error}); give the weights of network.name"
+            ) from error
+        odd = sorted((set(result.missing_keys) ^ heads) | set(result.unexpected_keys))
     if odd:
         raise DataError(
             f"{source}: weights of another network (tensor {odd[0]!r} differs); give the weights of network.name"
         )
-    network.load_state_dict(
-        {name: current[name] if name in heads else tensor for name, tensor in given.items()}
-    )

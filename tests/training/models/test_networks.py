@@ -1,10 +1,14 @@
 """Networks: published sizes, initial weights, and weights from files."""
 
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -120,6 +124,47 @@ def test_weights_that_cannot_be_downloaded_are_an_error_with_a_remedy(
         match=rf"{name} could not be downloaded \({kind.__name__}: no route to host\); set network.w",
     ):
         make_network(NetworkConfig(name, weights="pretrained"), 3, 0)
+
+
+def _without_counts(name: str) -> str | None:
+    return None if name.endswith("num_batches_tracked") else name
+
+
+def _old_dense_layer(name: str) -> str | None:
+    return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))([12])", r"\1.\2", name)
+
+
+def _old_mlp(name: str) -> str | None:
+    return re.sub(r"mlp\.([03])\.", lambda found: f"mlp.linear_{1 + int(found[1]) // 3}.", name)
+
+
+@pytest.mark.parametrize(
+    ("make", "old_name"),
+    [
+        (torchvision.models.resnet18, _without_counts),
+        (
+            partial(torchvision.models.DenseNet, 4, (1, 1), 4),
+            lambda name: _without_counts(name) and _old_dense_layer(name),
+        ),
+        (partial(torchvision.models.VisionTransformer, 32, 16, 1, 1, 8, 8), _old_mlp),
+        (torchvision.models.mnasnet0_5, None),  # its names have not changed, but it needs the version beside them
+    ],
+)
+@pytest.mark.parametrize("classes", [3, 5])
+def test_files_of_older_versions_of_torchvision_fit(
+    make: Callable[..., nn.Module], old_name: Callable[[str], str | None] | None, classes: int, tmp_path: Path
+) -> None:
+    """As torchvision publishes them: without counts of batches, DenseNets and vision transformers with older names."""
+    donor, network = make(num_classes=5), make(num_classes=classes)
+    state: dict[str, Tensor] = donor.state_dict()
+    if old_name:
+        state = {old: tensor for name, tensor in state.items() if (old := old_name(name))}
+    torch.save(state, tmp_path / "old.pth")
+    fill_network(network, read_weights(tmp_path / "old.pth"), "old.pth")
+    for name, parameter in network.named_parameters():
+        theirs = donor.get_parameter(name)
+        if parameter.shape == theirs.shape:
+            assert torch.equal(parameter, theirs), name
 
 
 class TwoHeads(nn.Module):
