@@ -11,7 +11,7 @@ from torch import nn
 from common.errors import DataError, UsageError
 from common.extras import install_command
 from training.models.efficientnet_lite import VARIANTS
-from training.models.rescaled import DEVIATION, MEAN, Rescaled
+from training.models.rescaled import Rescaled
 from training.models.weights import PRETRAINED, fill_network, load_weights
 
 AUXILIARY = ("inception_v3", "googlenet")  # built without their auxiliary head
@@ -35,7 +35,10 @@ def rescaled(network: nn.Module, name: str) -> nn.Module:
     """Return the network `name` of a library with its inputs rescaled as its pretrained weights expect them."""
     library, _, model = name.partition("/")
     if library == "torchvision":
-        return network if model in OWN_SCALE else Rescaled(network, MEAN, DEVIATION)
+        if model in OWN_SCALE:
+            return network
+        preprocessing = torchvision.models.get_model_weights(model).DEFAULT.transforms()
+        return Rescaled(network, tuple(preprocessing.mean), tuple(preprocessing.std))
     expects: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # set by timm
     return Rescaled(network, tuple(expects["mean"]), tuple(expects["std"]))
 

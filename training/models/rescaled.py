@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet pixels in [0, 1]
 HALF = (0.5, 0.5, 0.5)  # mean and deviation of inputs in [−1, 1]
 
 

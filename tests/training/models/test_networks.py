@@ -11,11 +11,12 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import normalize
 
 from common.errors import DataError, UsageError
 from training.config import NetworkConfig
 from training.features.extract import backbone
-from training.models.library import imagenet_accuracy
+from training.models.library import OWN_SCALE, imagenet_accuracy, rescaled
 from training.models.registry import NETWORKS, make_network
 from training.models.weights import fill_network, read_weights
 from training.models.wide_resnet import WideUnit
@@ -165,6 +166,19 @@ def test_files_of_older_versions_of_torchvision_fit(
         theirs = donor.get_parameter(name)
         if parameter.shape == theirs.shape:
             assert torch.equal(parameter, theirs), name
+
+
+@pytest.mark.parametrize("name", torchvision.models.list_models(module=torchvision.models))
+def test_inputs_are_scaled_as_the_weights_of_torchvision_expect_them(name: str) -> None:
+    """Weights of most networks expect the mean and deviation of ImageNet, those of efficientnet_v2_l do not."""
+    pixels = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    network = rescaled(nn.Identity(), f"torchvision/{name}")
+    if name in OWN_SCALE:  # torchvision changes the scale within these networks
+        assert torch.equal(network(2 * pixels - 1), 2 * pixels - 1)
+        return
+    preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    expected = normalize(pixels, preset.mean, preset.std)
+    assert torch.allclose(network(2 * pixels - 1), expected, atol=1e-6)
 
 
 class TwoHeads(nn.Module):
