@@ -137,7 +137,8 @@ class OptimizerConfig:
 
     weight_decay: float = 2e-4
     """Weight decay of convolution and dense kernels, at least 0: the coefficient of ½‖W‖² for `sgd`, the decoupled
-    decay per step and unit of learning rate for `adamw`. Biases and batch norm never decay."""
+    decay per step and unit of learning rate for `adamw`. Nothing else decays: no biases, norms, layer scales, class
+    tokens or position embeddings."""
 
     weight_decays: tuple[float, ...] = ()
     """Candidate values of `weight_decay`. If not empty, each is trained once on part of the training set (90 %, or 1 −

@@ -134,8 +134,17 @@ class AdamW:
 
 
 def _decaying(parameters: Mapping[str, nn.Parameter], free: Set[str]) -> Set[str]:
-    """Return the names of the parameters that decay: two or more dimensions, and not in `free`."""
-    return {name for name, parameter in parameters.items() if parameter.ndim >= 2} - free
+    """Return the names of the parameters that decay: kernels of convolutions and dense layers, and not in `free`.
+
+    Kernels are called weight, or like in_proj_weight, and have two or more dimensions. Position embeddings and biases, class
+    tokens and layer scales may have as many, but other names.
+    """
+    kernels = {
+        name
+        for name, parameter in parameters.items()
+        if parameter.ndim >= 2 and name.rpartition(".")[2].endswith("weight")
+    }
+    return kernels - free
 
 
 def layer_factors(names: Iterable[str], decay: float) -> dict[str, float]:

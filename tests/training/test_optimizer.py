@@ -1,12 +1,17 @@
 """The parts of the loop: optimizer, averaging, order, augmentation, networks, configuration."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.swin_transformer import SwinTransformerBlockV2
 
 from common.errors import UsageError
 from training.averaging import AveragedWeights
@@ -40,6 +45,39 @@ def test_weight_decay_is_l2_on_kernels_only_and_off_with_second_reweighting(
     for old, new in zip(before, net.parameters(), strict=True):
         factor = 1 - 0.5 * 0.01 if shrinks and old.ndim >= 2 else 1.0  # the gradient of ½‖W‖² is W
         assert torch.allclose(new, old * factor, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(torchvision.models.VisionTransformer, 32, 16, 1, 1, 8, 8),
+        partial(
+            torchvision.models.SwinTransformer, [2, 2], 8, [2], [1], [2, 2], block=SwinTransformerBlockV2
+        ),
+        partial(torchvision.models.SwinTransformer, [2, 2], 8, [2], [1], [2, 2]),
+        partial(torchvision.models.ConvNeXt, [CNBlockConfig(8, None, 2)]),
+        torchvision.models.squeezenet1_1,
+    ],
+)
+def test_only_kernels_of_convolutions_and_dense_layers_decay(
+    make: Callable[[], nn.Module], optimizer: Literal["sgd", "adamw"]
+) -> None:
+    """Position embeddings, class tokens and layer scales have two dimensions or more, too."""
+    net = make()
+    layers = (nn.Conv2d, nn.Linear, nn.MultiheadAttention)
+    owners = dict(net.named_modules())
+    method = make_method(TrainConfig(), RunFacts(2, 10, CPU))
+    config = OptimizerConfig(name=optimizer, weight_decay=0.01)
+    for parameter in net.parameters():
+        nn.init.ones_(parameter)
+        parameter.grad = torch.zeros_like(parameter)
+    make_optimizer(config, method, [net]).step(0.5)
+    for name, parameter in net.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        is_kernel = isinstance(owners[owner], layers) and "bias" not in leaf
+        assert bool((parameter < 1).all()) == is_kernel, name
+        assert is_kernel or bool((parameter == 1).all())
 
 
 def test_steps_equal_those_of_torchs_own_sgd() -> None:

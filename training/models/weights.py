@@ -47,9 +47,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if not (
-            isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())
-        ):
+        if not (isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())):
             raise ValueError("it is not a state dictionary of tensors")
         return content
     except Exception as error:  # a damaged or hostile file can raise any exception
@@ -64,7 +62,10 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
     Auxiliary heads (AuxLogits, aux1, aux2) that the network lacks are ignored. Names of older versions of torchvision are
     accepted, which most of its files have. Raises DataError if other names or shapes differ.
     """
-    current, given = network.state_dict(), copy(tensors)  # the copy keeps the versions that torch has saved with the names
+    current, given = (
+        network.state_dict(),
+        copy(tensors),
+    )  # the copy keeps the versions that torch has saved with the names
     assert isinstance(given, dict)
     for name in tensors:
         if name not in current and name.lower().startswith("aux"):

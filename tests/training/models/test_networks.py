@@ -148,7 +148,10 @@ def _old_mlp(name: str) -> str | None:
             lambda name: _without_counts(name) and _old_dense_layer(name),
         ),
         (partial(torchvision.models.VisionTransformer, 32, 16, 1, 1, 8, 8), _old_mlp),
-        (torchvision.models.mnasnet0_5, None),  # its names have not changed, but it needs the version beside them
+        (
+            torchvision.models.mnasnet0_5,
+            None,
+        ),  # its names have not changed, but it needs the version beside them
     ],
 )
 @pytest.mark.parametrize("classes", [3, 5])
