@@ -94,6 +94,11 @@ def test_a_second_run_in_the_same_folder_needs_resume(
             2,
             "squeezenet1_0 does not take images of 8×8 pixels",
         ),
+        (
+            ["--set", "batch_size=4", "--set", "accumulate=4"],
+            2,
+            "batch_size=4, accumulate=4: small_cnn cannot be trained on one image at a time",
+        ),
         (["--set", "augment.size=64"], 2, "augment.size=64 is larger than the images, 8×8"),
         (["--recipe", "tinny"], 2, "did you mean 'tiny'"),
         (["--test", "tset"], 1, "tset: no such set (did you mean 'test'?)"),

@@ -10,13 +10,34 @@ from common.errors import UsageError
 from training.config import NetworkConfig, TrainConfig
 from training.data.shards import ImageSet
 from training.features.vectors import FeatureVectors
+from training.models.freezing import freeze_before, train_mode
 from training.models.registry import make_network
 
 
 def check_image_size(config: TrainConfig, data: ImageSet) -> None:
-    """Raise UsageError if the images of a set are smaller than the crop, or if the network does not take crops of this size."""
-    if not isinstance(data.images, FeatureVectors):
-        forward_flops(config, data)
+    """Raise UsageError if the images of a set are smaller than the crop, or if the network does not take crops of this size.
+
+    Networks with batch norm may take them only in larger parts of batches than one image.
+    """
+    if isinstance(data.images, FeatureVectors):
+        return
+    forward_flops(config, data)
+    if config.batch_size == config.accumulate and not config.network.frozen:
+        _check_single_images(config, config.augment.input_size(data.images.size), len(data.class_names))
+
+
+def _check_single_images(config: TrainConfig, size: tuple[int, int], classes: int) -> None:
+    """Raise UsageError if the network cannot be trained on one image of `size` (height, width) at a time."""
+    network = make_network(config.network.untrained(), classes, seed=0)
+    freeze_before(network, config.network.train_from)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            train_mode(network)(torch.zeros(1, 3, *size))
+    except ValueError as error:  # of batch norm
+        raise UsageError(
+            f"batch_size={config.batch_size}, accumulate={config.accumulate}: {config.network.name} cannot be trained on one "
+            f"image at a time ({error}); set a larger batch_size, or a smaller accumulate"
+        ) from error
 
 
 def forward_flops(config: TrainConfig, data: ImageSet) -> int:
