@@ -61,7 +61,7 @@ def with_features(
     Raises KeyboardInterrupt if `stop()` returns true, UsageError as `backbone` does.
     """
     network, bf16 = backbone(config.network).to(device), use_bf16(config.precision, device)
-    key = _key(config, network, bf16)
+    key = _key(config, network, bf16, device)
     store = FeatureStore(folder / key)
     result = []
     for data in sets:
@@ -91,13 +91,15 @@ def with_random_features(config: TrainConfig, sets: tuple[ImageSet, ImageSet]) -
     return train, test
 
 
-def _key(config: TrainConfig, network: nn.Module, bf16: bool) -> str:
+def _key(config: TrainConfig, network: nn.Module, bf16: bool, device: torch.device) -> str:
     """Return the name of the store for a network, its weights, the input size and the precision."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     size = {name: asdict(config.augment)[name] for name in ("resize", "size")}
-    digest.update(json.dumps([size, bf16], sort_keys=True).encode())
+    # features that earlier versions have computed in fp32 on a GPU are rounded to TF32
+    precision = [bf16] if bf16 or device.type == "cpu" else [bf16, "ieee"]
+    digest.update(json.dumps([size, *precision], sort_keys=True).encode())
     return f"{config.network.name.replace('/', '-')}-{digest.hexdigest()[:16]}"
 
 

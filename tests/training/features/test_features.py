@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from common.errors import DataError, UsageError
 from common.locks import wait_for_lock
@@ -267,6 +268,17 @@ def test_a_resumed_run_keeps_the_weight_decay_that_it_started_with(
     resumed = run_training(config, *sets, tmp_path / "run", resume=True, **options)  # type: ignore[arg-type]
     same = ("weight_decay_accuracies", "weight_decay", "final_accuracy", "train_loss")
     assert {key: resumed[key] for key in same} == {key: whole[key] for key in same}
+
+
+def test_features_of_another_precision_have_another_store(probe: Make) -> None:
+    """Earlier versions rounded those in fp32 on a GPU to TF32; a store of them must not be used."""
+    config, network = probe(), nn.Linear(1, 1)
+    names = [
+        extract._key(config, network, bf16, torch.device(kind))
+        for kind in ("cpu", "cuda")
+        for bf16 in (False, True)
+    ]
+    assert len(set(names)) == 3  # bf16 is the same on both
 
 
 def test_evaluate_takes_the_features_that_the_run_has_computed(
