@@ -9,6 +9,8 @@ from common.errors import UsageError
 from training import method_config
 from training.method_config import METHODS, MethodName, require
 
+MAX_THREADS = 1024  # with a hundred thousand, the OpenMP library ends the process
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -221,7 +223,7 @@ class TrainConfig:
     timed steps, of at least 10 ms, are 1.1 times as fast. A resumed run keeps its precision."""
 
     threads: int = 0
-    """CPU threads; 0: 1 for a small network, else as many as the process may use. A resumed run keeps the number it
+    """CPU threads, up to 1,024; 0: 1 for a small network, else as many as the process may use. A resumed run keeps the number it
     started with, because the last bits of the results may depend on it."""
 
     compile: Literal["off", "default", "reduce-overhead"] = "off"
@@ -229,7 +231,8 @@ class TrainConfig:
     about a minute and gains little on a CPU."""
 
     deterministic: bool = False
-    """Use only GPU kernels with bit-identical results on every run. CPU results are always bit-identical."""
+    """Use only GPU kernels with bit-identical results on every run; an error for networks with a layer that has none, such as
+    AlexNet and VGG of torchvision. CPU results are always bit-identical."""
 
     keep_checkpoints: int = 1
     """Number of newest checkpoints kept on disk, at least 1."""
@@ -276,10 +279,10 @@ class TrainConfig:
                 1 <= getattr(self, name) <= 10_000_000,
                 f"{name} must be 1 to 10,000,000, got {getattr(self, name)}",
             )
-        for name in ("threads", "evaluate_every"):
+        for name, most in {"threads": MAX_THREADS, "evaluate_every": 10_000_000}.items():
             require(
-                0 <= getattr(self, name) <= 10_000_000,
-                f"{name} must be 0 to 10,000,000, got {getattr(self, name)}",
+                0 <= getattr(self, name) <= most,
+                f"{name} must be 0 to {most:,}, got {getattr(self, name)}",
             )
         require(
             0 <= self.average_decay < 1,

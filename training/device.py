@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
+from common.errors import UsageError
+
 # For deterministic runs. PyTorch reads it once, at the first call of cuBLAS, which may come before such a run.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -36,7 +38,8 @@ def use_bf16(precision: str, device: torch.device) -> bool:
 def kernel_settings(device: torch.device, deterministic: bool) -> Iterator[None]:
     """Use the fastest kernels inside the block or, if `deterministic`, those with bit-identical results.
 
-    Products of float32 are not rounded to TF32. Previous settings are restored. On a CPU nothing changes.
+    Products of float32 are not rounded to TF32. Previous settings are restored. On a CPU nothing changes. Raises UsageError
+    for a layer without such kernels.
     """
     if device.type != "cuda":
         yield
@@ -47,6 +50,14 @@ def kernel_settings(device: torch.device, deterministic: bool) -> Iterator[None]
     try:
         with full_precision(device):
             yield
+    except RuntimeError as error:
+        operation, found, _ = str(error).partition(" does not have a deterministic implementation")
+        if not found:
+            raise
+        raise UsageError(
+            f"deterministic=true: the network or method uses {operation}, which has no kernel with bit-identical results on a "
+            "GPU (AlexNet, VGG and others need one); set deterministic=false, or another network.name"
+        ) from error
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]

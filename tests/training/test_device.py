@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from common.errors import UsageError
 from training import evaluate_verb
 from training.__main__ import main
 from training.device import kernel_settings
@@ -60,6 +61,19 @@ def test_a_run_on_a_gpu_has_full_precision_and_leaves_the_callers_settings_as_th
     assert settings() == before
     with kernel_settings(torch.device("cpu"), deterministic=True):
         assert settings() == before
+
+
+def test_a_layer_without_a_deterministic_kernel_is_an_error_with_a_remedy() -> None:
+    """The operation stands for the backward pass of adaptive pooling on a GPU, in AlexNet and VGG."""
+    before = settings()
+    with (
+        pytest.raises(UsageError, match=r"deterministic=true: .* put_, .* set deterministic=false"),
+        kernel_settings(GPU, deterministic=True),
+    ):
+        torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+    assert settings() == before
+    with pytest.raises(RuntimeError, match="another"), kernel_settings(GPU, deterministic=True):
+        raise RuntimeError("another error")
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

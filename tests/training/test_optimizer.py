@@ -159,6 +159,7 @@ def test_recipes_configure_every_method(recipe: str, method: str) -> None:
         ({"mentormix": {"loss_percentile": 60}}, r"from 0 to 1"),
         ({"batch_size": "many"}, "batch_size: expected int"),
         ({"precision": "fp16"}, "not one of"),
+        ({"threads": 100_000}, "threads must be 0 to 1,024"),
     ],
 )
 def test_mistakes_in_the_configuration_name_the_key(overrides: dict[str, object], message: str) -> None:
