@@ -11,7 +11,7 @@ from common.command_line import Parser, add_overrides, add_verb, escape_unencoda
 from common.errors import DataError
 from common.temporary_folder import use_process_folder
 from training.config import METHODS
-from training.flags import add_data, finite, positive
+from training.flags import add_data, add_resident, positive
 from training.study.flags import add_study_verbs
 
 MODULES = {
@@ -76,14 +76,7 @@ def _add_train(verbs: Any) -> None:
         "machine and the images (default: %(default)s)",
     )
     add_overrides(sub, "the recipe", "mentormix.alpha=8")
-    sub.add_argument(
-        "--resident-gb",
-        type=finite,
-        default=8.0,
-        metavar="GB",
-        help="keep decoded images of at most this size in device memory, and stream larger sets; 0: always stream "
-        "(default: %(default)s)",
-    )
+    add_resident(sub)
     _add_features(sub)
     sub.add_argument(
         "--logger",
@@ -110,6 +103,7 @@ def _add_evaluate(verbs: Any) -> None:
     sub.add_argument(
         "--set-name", default="test", metavar="SET", help="name of the set (default: %(default)s)"
     )
+    add_resident(sub)
     _add_features(sub)
 
 
@@ -187,7 +181,8 @@ def _run(arguments: argparse.Namespace) -> int:
         remedy = (
             "compute each batch in parts with --set accumulate=2 (or more), or stream the images with --resident-gb 0"
             if arguments.verb == "train"
-            else "end other programs that use it, or run on the CPU by setting CUDA_VISIBLE_DEVICES to an empty value"
+            else "end other programs that use it, stream the images with --resident-gb 0, or run on the CPU by setting "
+            "CUDA_VISIBLE_DEVICES to an empty value"
         )
         raise DataError(f"the GPU is out of memory ({error}); {remedy}") from error
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from common.errors import DataError
 from training.data.remote import local_copy
-from training.data.shards import RESIDENT_BYTES, load
+from training.data.shards import load
 from training.device import choose_device, kernel_settings
 from training.evaluation import accuracy, memorization, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
+from training.flags import bytes_of
 from training.input_files import backbone_digest
 from training.models.forward_cost import check_image_size
 from training.precision import choose_precision
@@ -27,7 +28,7 @@ def verb(arguments: argparse.Namespace) -> int:
     config, device = read_config(arguments.run), choose_device()
     check_inputs(arguments.run, backbone_digest(config.network))
     # the images of a frozen network stay encoded, as in training, so that its features are found
-    data = load(folder / arguments.set_name, 0 if config.network.frozen else RESIDENT_BYTES)
+    data = load(folder / arguments.set_name, 0 if config.network.frozen else bytes_of(arguments.resident_gb))
     _check_classes(arguments.run, folder / arguments.set_name, data.class_names)
     check_image_size(config, data)
     precision = choose_precision(config, data, arguments.run, device)

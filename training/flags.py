@@ -38,6 +38,23 @@ def positive_seconds(text: str) -> float:
     return seconds
 
 
+def add_resident(sub: argparse.ArgumentParser) -> None:
+    """Add the flag `--resident-gb`; see `bytes_of`."""
+    sub.add_argument(
+        "--resident-gb",
+        type=finite,
+        default=8.0,
+        metavar="GB",
+        help="keep decoded images of at most this size in device memory, and stream larger sets; 0: always stream "
+        "(default: %(default)s)",
+    )
+
+
+def bytes_of(gigabytes: float) -> int:
+    """Return the bytes of a number of GiB."""
+    return int(gigabytes * 2**30)
+
+
 def add_data(sub: argparse.ArgumentParser) -> None:
     """Add the flags that say where the dataset is."""
     sub.add_argument(

@@ -7,6 +7,7 @@ from common.config import parse_overrides
 from training.data.remote import local_copy, local_folder
 from training.distributed import join_processes
 from training.features.extract import FEATURES
+from training.flags import bytes_of
 from training.loggers import Loggers
 from training.printing import print_accuracies, print_choice
 from training.run_length import warn_of_short_runs
@@ -38,7 +39,7 @@ def verb(arguments: argparse.Namespace) -> int:
                 arguments.recipe,
                 overrides,
                 device,
-                resident_bytes=int(arguments.resident_gb * 2**30),
+                resident_bytes=bytes_of(arguments.resident_gb),
             )
             if leader:
                 print_choice(why)

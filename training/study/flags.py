@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common.command_line import add_overrides, add_verb
-from training.flags import add_data, finite, inner_share, positive, positive_seconds
+from training.flags import add_data, add_resident, finite, inner_share, positive, positive_seconds
 
 
 def add_study_verbs(verbs: Any) -> None:
@@ -68,6 +68,7 @@ def _add_scheduling(sub: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of runs at a time, which share the cores, or the GPU (default: %(default)s)",
     )
+    add_resident(sub)
     sub.add_argument(
         "--shard",
         metavar="I/N",

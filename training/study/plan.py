@@ -15,7 +15,7 @@ import torch
 
 from common.errors import DataError
 from training import metrics
-from training.data.shards import ImageSet
+from training.data.shards import RESIDENT_BYTES, ImageSet
 from training.device import choose_device
 from training.features.extract import with_random_features
 from training.progress import duration
@@ -83,12 +83,20 @@ class Plan:
 
 
 def make_plan(
-    runs: Iterable[Run], output: Path, data: Path, test: str, *, measure: bool, costs: Costs | None = None
+    runs: Iterable[Run],
+    output: Path,
+    data: Path,
+    test: str,
+    *,
+    measure: bool,
+    costs: Costs | None = None,
+    resident_bytes: int = RESIDENT_BYTES,
 ) -> Plan:
     """Count the runs by state, and estimate the time left from finished runs of equal cost.
 
     If `measure`, a few steps are timed where no run of equal cost has finished; otherwise there is no estimate then.
-    `costs`: costs that an earlier call has measured, to which this one adds. Of a run that has begun, the epochs that are left count.
+    `costs`: costs that an earlier call has measured, to which this one adds. `resident_bytes`: as in `load_sets`. Of a run that
+    has begun, the epochs that are left count.
     """
     unique = {run.name: run for run in runs}
     states = {name: read_state(output, name) for name in unique}
@@ -96,7 +104,7 @@ def make_plan(
     costs = {} if costs is None else costs
     costs |= _costs_of_finished([run for name, run in unique.items() if states[name] == FINISHED], output)
     if measure:
-        _measure_missing(costs, unfinished, data, test)
+        _measure_missing(costs, unfinished, data, test, resident_bytes)
     left = None
     if all(costs.get(cost_key(run), _UNKNOWN)[0] is not None for run in unfinished):
         left = sum(_seconds(run, costs) * (1 - _share_done(run, output)) for run in unfinished)
@@ -121,7 +129,9 @@ def _costs_of_finished(runs: Iterable[Run], output: Path) -> Costs:
     }
 
 
-def _measure_missing(costs: Costs, unfinished: Iterable[Run], data: Path, test: str) -> None:
+def _measure_missing(
+    costs: Costs, unfinished: Iterable[Run], data: Path, test: str, resident_bytes: int
+) -> None:
     """Add the costs of configurations without a finished run, from a few steps of each."""
     unmeasured: dict[CostKey, Run] = {}
     for run in unfinished:
@@ -134,10 +144,13 @@ def _measure_missing(costs: Costs, unfinished: Iterable[Run], data: Path, test: 
         )
     sets: dict[tuple[str, bool], tuple[ImageSet, ImageSet]] = {}
     for key, run in unmeasured.items():
-        opened = run.set_name, run.config.network.frozen
+        frozen = run.config.network.frozen
+        opened = run.set_name, frozen
         try:
             if opened not in sets:
-                sets = {opened: load_sets(data, run.set_name, test, frozen=run.config.network.frozen)}
+                sets = {
+                    opened: load_sets(data, run.set_name, test, frozen=frozen, resident_bytes=resident_bytes)
+                }
             costs[key] = _measure_seconds_per_image(run, sets[opened]), "measured steps"
         except Exception as error:  # training such a run reports it; here it only has no estimate
             costs[key] = None, f"no estimate: {type(error).__name__}: {error}"

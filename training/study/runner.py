@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from common.errors import DataError
+from training.data.shards import RESIDENT_BYTES
 from training.device import choose_device
 from training.features.extract import FEATURES
 from training.input_files import input_digests
@@ -37,11 +38,12 @@ class BudgetUsedUpError(Exception):
 
 @dataclass(frozen=True)
 class StudyFolders:
-    """The folders that a worker process needs: dataset, name of the test set, study."""
+    """What a worker process needs to know: dataset, name of the test set, study, and bytes of images to keep (`load_sets`)."""
 
     data: Path
     test: str
     output: Path
+    resident_bytes: int = RESIDENT_BYTES
 
 
 @dataclass
@@ -188,7 +190,10 @@ def train_run(run: Run, folders: StudyFolders, stop: Callable[[], bool], *, prog
         if not locked or run_state.is_finished(output, run.name):
             return locked
         try:
-            sets = _load_sets(folders.data, run.set_name, folders.test, frozen=run.config.network.frozen)
+            frozen, resident_bytes = run.config.network.frozen, folders.resident_bytes
+            sets = _load_sets(
+                folders.data, run.set_name, folders.test, frozen=frozen, resident_bytes=resident_bytes
+            )
             if not run.name.endswith(run.config.digest(*(data.identity for data in sets))):
                 raise DataError(
                     f"{run.set_name}: the set was built again after this study started; run the study again"
@@ -215,7 +220,10 @@ def train_run(run: Run, folders: StudyFolders, stop: Callable[[], bool], *, prog
 def _cause(error: Exception) -> str:
     """Return why a run failed, with a remedy if the GPU is out of memory."""
     if isinstance(error, torch.OutOfMemoryError):
-        return f"the GPU is out of memory ({error}); add accumulate: 2 (or more) to overrides, or use fewer --jobs"
+        return (
+            f"the GPU is out of memory ({error}); use fewer --jobs or --resident-gb 0, which keep the finished runs, or add "
+            "accumulate: 2 (or more) to overrides, which changes results, so that all runs are trained again"
+        )
     return f"{type(error).__name__}: {error}"
 
 

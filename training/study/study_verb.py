@@ -17,6 +17,7 @@ from common.errors import UsageError
 from training.data.remote import local_copy
 from training.data.shards import dataset_name, read_manifest
 from training.device import choose_device
+from training.flags import bytes_of
 from training.models.registry import check_network_name
 from training.printing import print_choice
 from training.progress import duration
@@ -52,9 +53,12 @@ def verb(arguments: argparse.Namespace) -> int:
         check_network_name(name)
     warn_of_short_runs((run.config, run.images) for run in unfinished)
     costs: plan.Costs = {}
+    resident_bytes = bytes_of(arguments.resident_gb)
 
     def remaining(*, measure: bool = False) -> plan.Plan:
-        return plan.make_plan(runs, output, data, config.test, measure=measure, costs=costs)
+        return plan.make_plan(
+            runs, output, data, config.test, measure=measure, costs=costs, resident_bytes=resident_bytes
+        )
 
     def budget_used_up() -> bool:
         return arguments.budget is not None and time.monotonic() - started > arguments.budget
@@ -69,7 +73,7 @@ def verb(arguments: argparse.Namespace) -> int:
     write_json(output / STUDY_FILE, {"dataset": dataset_name(data), **asdict(config)})
     code = 0
     try:
-        folders = runner.StudyFolders(data, config.test, output)
+        folders = runner.StudyFolders(data, config.test, output, resident_bytes)
         write_tables = _TableWriter(cells, output, shard)
         for run in runner.run_all(runs, folders, arguments.jobs, budget_used_up):
             write_tables()

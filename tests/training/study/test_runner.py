@@ -120,7 +120,8 @@ def test_a_run_that_lacks_memory_of_the_gpu_is_recorded_with_a_remedy(
     list(runner.run_all([cell.run], runner.StudyFolders(dataset, "test", tmp_path), jobs=1))
     recorded = run_state.read_failure(tmp_path, cell.run.name)
     assert recorded == (
-        "the GPU is out of memory (tried to allocate 3 GiB); add accumulate: 2 (or more) to overrides, or use fewer --jobs"
+        "the GPU is out of memory (tried to allocate 3 GiB); use fewer --jobs or --resident-gb 0, which keep the finished "
+        "runs, or add accumulate: 2 (or more) to overrides, which changes results, so that all runs are trained again"
     )
 
 

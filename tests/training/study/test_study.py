@@ -18,6 +18,7 @@ from tests.training.study.small_study import QUICK, arguments, small_study, with
 from training import train
 from training.__main__ import main
 from training.config import METHODS
+from training.data.image_stores import StreamedImages
 from training.device import available_cores
 from training.run_directory import read_result
 from training.study import grid, plan, plot_style, results, runner, study_verb, summary_tables
@@ -176,6 +177,25 @@ def test_finished_runs_are_skipped_and_failed_runs_are_recorded_and_tried_again(
     assert main(["plot", str(out), "--json"]) == 0
     assert (out / "figures/accuracy.png").read_bytes().startswith(b"\x89PNG")
     assert r"| scratch | small\_cnn | blue | 40.0 | mixup | 1 |" in (out / "summary.md").read_text()
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_study_and_evaluations_stream_images_if_they_are_told_to(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: str
+) -> None:
+    grid_of_one = ("--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0")
+    call = arguments(dataset, tmp_path / "resident", *grid_of_one)
+    assert main(call) == 0
+
+    def decode_all(_: Any) -> None:
+        raise AssertionError("images are kept in memory")
+
+    monkeypatch.setattr(StreamedImages, "resident", decode_all)
+    more = (*grid_of_one, "--jobs", jobs, "--resident-gb", "0")
+    assert main(arguments(dataset, tmp_path / "streamed", *more)) == 0
+    assert without_times(tmp_path / "resident") == without_times(tmp_path / "streamed")
+    [run] = (tmp_path / "streamed" / "runs").iterdir()
+    assert main(["evaluate", "--data", str(dataset), "--run", str(run), "--resident-gb", "0"]) == 0
 
 
 def test_a_set_that_was_built_again_after_planning_is_a_failure(dataset: Path, tmp_path: Path) -> None:
