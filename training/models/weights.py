@@ -62,10 +62,9 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
     Auxiliary heads (AuxLogits, aux1, aux2) that the network lacks are ignored. Names of older versions of torchvision are
     accepted, which most of its files have. Raises DataError if other names or shapes differ.
     """
-    current, given = (
-        network.state_dict(),
-        copy(tensors),
-    )  # the copy keeps the versions that torch has saved with the names
+    current = network.state_dict()
+    # A copy with the attribute in which torch saves the versions of the modules.
+    given = copy(tensors)
     assert isinstance(given, dict)
     for name in tensors:
         if name not in current and name.lower().startswith("aux"):
