@@ -7,8 +7,8 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from common.atomic_file import TEMPORARY_PREFIX
 from common.errors import DataError, UsageError
 from common.new_folder import UNFINISHED, new_folder
 from pipeline import files
@@ -47,8 +48,8 @@ class Sample(NamedTuple):
 def export(dataset: str, set_name: str, kind: Format, output: str) -> dict[str, Any]:
     """Write a set of a self-contained or shared dataset to the folder `output`; return the content of `export.json`.
 
-    An export to a local folder that was interrupted can be repeated. Raises UsageError for an unknown set and for an `output`
-    that holds anything else, and DataError if a shard was changed, rows have no image or invalid values, or two examples or
+    An export that was interrupted can be repeated. Raises UsageError for an unknown set and for an `output` that holds anything
+    else, and DataError if a shard was changed, rows have no image or invalid values, or two examples or
     classes would have one file or folder.
     """
     sets = [name for name in read_root(dataset)[1] if name != SHARED_IMAGES]
@@ -58,8 +59,6 @@ def export(dataset: str, set_name: str, kind: Format, output: str) -> dict[str, 
         raise UsageError(
             f"--set-name {set_name}: no such set; {hint}{dataset} has {', '.join(sets) or 'no sets'}"
         )
-    if "://" in output and files.exists(files.join(output, EXPORT)):
-        raise UsageError(f"{output}: the folder is not empty; empty it, or choose another --output")
     manifest = read_set_manifest(dataset, set_name)
     if withheld := manifest.about.get("withheld"):
         rows = f"{withheld:,}" if isinstance(withheld, int) else str(withheld)
@@ -76,11 +75,28 @@ def export(dataset: str, set_name: str, kind: Format, output: str) -> dict[str, 
         "class_names": names,
         "manifest_sha256": files.sha256(files.join(dataset, set_name, MANIFEST)),
     }
-    with nullcontext() if "://" in output else new_folder(output, description):
+    with (_new_remote_folder if "://" in output else new_folder)(output, description):
         description["files"] = write(dataset, set_name, manifest, output)
         text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
         files.write_text(files.join(output, EXPORT), text)
     return description
+
+
+@contextmanager
+def _new_remote_folder(output: str, content: Mapping[str, Any]) -> Iterator[None]:
+    """Fill a new folder in an object store or on HDFS during the block, like `new_folder`, but without a lock."""
+    marker, text = files.join(output, UNFINISHED), json.dumps(content, sort_keys=True)
+    present = {name for name in files.entries(output) if not name.startswith(TEMPORARY_PREFIX)}
+    if present and files.read_existing(marker) != text.encode():
+        raise UsageError(f"{output}: the folder is not empty; empty it, or choose another --output")
+    files.remove_temporaries(output)
+    files.write_text(marker, text)
+    try:
+        yield
+    finally:
+        if files.entries(output).keys() == {UNFINISHED}:  # nothing to continue with
+            files.remove(marker)
+    files.remove(marker)
 
 
 def safe_name(name: str) -> str:

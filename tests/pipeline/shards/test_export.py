@@ -8,6 +8,7 @@ import tarfile
 import pandas as pd
 import pyarrow as pa
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -127,6 +128,35 @@ def test_an_interrupted_export_goes_on_and_no_other_one_takes_its_folder(
             assert "the folder is not empty" in capsys.readouterr().err
         assert export(built / "dataset", output, kind) == 0
         assert digests(output) == digests(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "folder"])
+def test_an_interrupted_export_to_a_bucket_goes_on_and_is_not_mixed_with_another(
+    built, tmp_path, bucket, kind, monkeypatch, capsys
+):
+    """Images of the first set in the folders of the second would be in its classes."""
+    assert export(built / "dataset", tmp_path / "whole", kind) == 0
+    whole = {str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*.*")}
+    for stop in (1, 2, 3):
+        replaced, output = [0], f"{bucket}/after {stop}"
+
+        def interrupted(path, replace=files.replace, replaced=replaced, stop=stop):
+            replaced[0] += 1
+            if replaced[0] == stop:
+                raise KeyboardInterrupt
+            return replace(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "replace", interrupted)
+            assert export(built / "dataset", output, kind) == 130
+        # before that, there is nothing to continue with
+        if stop > 2:
+            assert export(built / "dataset", output, kind, "test") == 2
+            assert "the folder is not empty" in capsys.readouterr().err
+        assert export(built / "dataset", output, kind) == 0
+        stored = {name.partition(f"/after {stop}/")[2] for name in MemoryFileSystem.store}
+        assert stored - {""} == whole
+        assert export(built / "dataset", output, kind) == 2
 
 
 def test_what_cannot_be_exported_is_reported(dataset, tmp_path, capsys):
