@@ -65,7 +65,18 @@ def is_up_to_date(config: BuildConfig, output: str, bodies_needed: Callable[[], 
         return False
     if not counts(directory.read_manifest(layout.fetched)).get("bodies"):
         return True
-    return bool(files.names(layout.bodies, f"*{BODIES}")) or not bodies_needed()
+    return _has_bodies(layout) or not bodies_needed()
+
+
+def _has_bodies(layout: Layout) -> bool:
+    """Return whether all files of bodies that the table names are there: a killed `drop_bodies` leaves some of them."""
+    stored = {*files.names(layout.bodies, f"*{BODIES}")}
+    if not stored:
+        return False
+    return all(
+        stored.issuperset(pc.unique(rows["body_file"]).drop_null().to_pylist())
+        for rows in directory.read_shards(layout.fetched, ["body_file"])
+    )
 
 
 def run(

@@ -112,6 +112,26 @@ def test_without_keep_bodies_they_are_removed_and_fetched_again_when_needed(
     assert directory.read_manifest(Layout(str(output)).images).rows == 6
 
 
+def test_bodies_are_fetched_again_when_needed_if_only_some_are_left(
+    tmp_path: Path, web: Web, smooth: Callable, encoded: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a command leaves them that was killed while it removed them."""
+    config, output = image_list(tmp_path, web, smooth, encoded), tmp_path / "out"
+    command = ["ingest", "--config", str(config), "--output", str(output), ONE]
+    assert main(command) == 0
+    web.serve("/gone", encoded(smooth(7, 40, 40), "PNG"))
+    assert main([*command, "--retry", "not_found"]) == 0
+    first, _ = sorted(Path(Layout(str(output)).bodies).glob("*.bodies"))
+    first.unlink()
+    web.asked.clear()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines() == ["fetch     up to date", "ingest    up to date"]
+    assert main([*command, "--set", "ingest.size=20"]) == 0
+    assert sorted(web.asked) == ["/0", "/1", "/2", "/3", "/4"]
+    assert directory.read_manifest(Layout(str(output)).images).rows == 7
+
+
 def test_a_dry_run_shows_that_codes_to_retry_are_fetched(
     tmp_path: Path, web: Web, smooth: Callable, encoded: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
