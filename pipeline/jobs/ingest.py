@@ -120,6 +120,8 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         rows = sum(part.part.rows for part in lists)
         for folder in layout.ingest_tables.values():
             commit.prepare(folder)
+        # If this run is killed after it has replaced tables, no earlier versions may seem to be theirs.
+        files.remove(layout.source_versions)
         fetched = directory.read_manifest(layout.fetched) if has_urls(config) else None
         setup = IngestSetup(
             config,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import DataError
+from pipeline import files
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.fetch import host_groups
@@ -196,6 +197,36 @@ def test_a_changed_or_deleted_file_is_ingested_again(
     (folder / "2.png").unlink()
     assert main(command) == 0
     assert images().keys() == {"i0", "i1"}
+
+
+def test_a_file_that_changed_only_for_a_killed_run_is_ingested_again(
+    tmp_path: Path, smooth: Callable, encoded: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is killed after it has replaced the tables, and before it records the versions of the files."""
+    config = write_world(tmp_path / "lists", [], 4, 0)
+    image, layout = config.parent / "0.png", Layout(str(tmp_path / "out"))
+    image.write_bytes(encoded(smooth(0, 40, 40), "PNG"))
+    (config.parent / "web.csv").write_text("image_id,class_name,path\ni0,a,0.png\n")
+    command = ["ingest", "--config", str(config), "--output", layout.output, ONE]
+    assert main(command) == 0
+    before, status = (Path(layout.images) / "_manifest.json").read_bytes(), image.stat()
+    image.rename(tmp_path / "kept.png")
+    image.write_bytes(encoded(smooth(1, 40, 40), "PNG"))
+    write_text = files.write_text
+
+    def killed(path: str, text: str) -> None:
+        if path == layout.source_versions:
+            raise DataError("killed")
+        write_text(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_text", killed)
+        assert main(command) == 1
+    assert (Path(layout.images) / "_manifest.json").read_bytes() != before
+    (tmp_path / "kept.png").rename(image)
+    assert image.stat().st_mtime_ns == status.st_mtime_ns
+    assert main(command) == 0
+    assert (Path(layout.images) / "_manifest.json").read_bytes() == before
 
 
 def test_hostile_urls_and_locations_affect_only_their_rows(
