@@ -136,8 +136,10 @@ def _renew(output: str, path: str, mine: Lease, ended: threading.Event, lost: th
                     signal.pthread_kill(main, _LOST)
                 return
             files.write_text(path, replace(mine, expires=_expiry()).text)
-        except (DataError, IndexError):
-            continue  # the store did not answer; several more attempts follow before the lease expires
+        except (DataError, IndexError, OSError):
+            # The store did not answer, or this machine has no file descriptors or no disk space left. Several more attempts
+            # follow before the lease expires.
+            continue
 
 
 def _read(path: str) -> Lease | None:

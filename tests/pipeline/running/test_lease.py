@@ -1,12 +1,14 @@
 """The lease that replaces the lock in object stores, tested in a local folder, which has the same interface."""
 
+import errno
 import json
 import threading
 import time
 
 import pytest
 
-from common.errors import UsageError
+from common.errors import DataError, UsageError
+from pipeline import files
 from pipeline.running import lease
 from pipeline.running.lease import hold_lease
 
@@ -115,6 +117,27 @@ def test_a_held_lease_is_extended(output, monkeypatch):
         while json.loads(path.read_text())["expires"] == first:
             assert time.monotonic() < end
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("error", [DataError("no answer"), OSError(errno.EMFILE, "Too many open files")])
+def test_a_renewal_that_fails_is_tried_again(output, monkeypatch, error):
+    write_text, errors = files.write_text, [error, error]
+
+    def fail_twice(path, text):
+        if errors:
+            raise errors.pop()
+        write_text(path, text)
+
+    monkeypatch.setattr(lease, "REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr(files, "write_text", fail_twice)
+    with hold_lease(output):
+        (path,) = leases(output)
+        first = json.loads(path.read_text())["expires"]
+        end = time.monotonic() + 10
+        while json.loads(path.read_text())["expires"] == first:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert not errors
 
 
 @pytest.mark.parametrize("how", ["another token", "a higher number"])
