@@ -47,7 +47,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if not (isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())):
+        if not (
+            isinstance(content, dict)
+            and all(isinstance(name, str) and isinstance(one, Tensor) for name, one in content.items())
+        ):
             raise ValueError("it is not a state dictionary of tensors")
         return content
     except Exception as error:  # a damaged or hostile file can raise any exception
@@ -81,7 +84,7 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
         try:
             # Not strict, for the heads. Modules translate names of their older versions, such as batch norms without counts.
             result = network.load_state_dict(given, strict=False)
-        except (RuntimeError, ValueError) as error:  # other shapes, or an unknown version
+        except Exception as error:  # other shapes, an unknown version, or a damaged record of versions
             raise DataError(
                 f"{source}: weights of another network ({error}); give the weights of network.name"
             ) from error

@@ -184,6 +184,19 @@ def test_inputs_are_scaled_as_the_weights_of_torchvision_expect_them(name: str) 
     assert torch.allclose(network(2 * pixels - 1), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("versions", [5, {"": 5}, {"1": {"version": "x"}}])
+def test_a_damaged_record_of_versions_is_an_error(versions: object, tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    state = net.state_dict()
+    state._metadata = versions  # type: ignore[attr-defined]
+    torch.save(state, tmp_path / "odd.pth")
+    with pytest.raises(DataError, match=r"odd\.pth: weights of another network"):
+        fill_network(net, read_weights(tmp_path / "odd.pth"), "odd.pth")
+    torch.save({5: torch.zeros(1)}, tmp_path / "numbers.pth")
+    with pytest.raises(DataError, match="not a state dictionary"):
+        read_weights(tmp_path / "numbers.pth")
+
+
 class TwoHeads(nn.Module):
     """Two heads, and an auxiliary one that is part of the network, as in deit_tiny_distilled and volo_d1 of timm."""
 
