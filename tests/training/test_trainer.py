@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from common.errors import DataError
+from common.errors import DataError, UsageError
 from tests.training.method_cases import METHOD_CASES
 from tests.training.run_helpers import CPU, Make, equal, timeless
 from training import checkpoint, metrics, trainer
@@ -270,3 +270,20 @@ def test_tensorboard_gets_what_the_lines_hold(
     told = [event.value for event in events.Scalars("train_loss")]
     assert told == pytest.approx([row["train_loss"] for row in metrics.read_rows(tmp_path / "run")])
     assert "loss/noisy" in events.Tags()["histograms"]
+
+
+def test_a_machine_that_cannot_compile_is_an_error_with_a_remedy(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_later(_network: object, mode: str) -> Any:
+        def fail(_images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError(f"{mode}: InvalidCxxCompiler: no working compiler\nat length")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile_later)
+    expected = (
+        r"compile=default: .* \(default: InvalidCxxCompiler: no working compiler\); install a C\+\+ compiler"
+    )
+    with pytest.raises(UsageError, match=expected):
+        Trainer(tiny_config(compile="default"), *sets, CPU).run(tmp_path / "run")

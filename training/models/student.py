@@ -1,10 +1,12 @@
 """The forward passes of a network that methods use."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor, autocast, bfloat16, nn
 
+from common.errors import UsageError
 from training.models.freezing import evaluation_mode
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -18,9 +20,12 @@ class Student:
 
     def __init__(self, network: nn.Module, bf16: bool | None, compile_mode: str = "off") -> None:
         """`bf16`: whether to autocast to bfloat16; None: as the caller's autocast does. `compile_mode`: `off`, or a mode
-        of torch.compile."""
-        self.network = network
-        self.forward = network if compile_mode == "off" else torch.compile(network, mode=compile_mode)
+        of torch.compile; UsageError in the first pass if torch cannot compile the network, as without a C++ compiler."""
+        self.network, self.compile_mode = network, compile_mode
+        self.forward: Callable[[Tensor], Tensor] = network
+        if compile_mode != "off":
+            self._compiled_network = torch.compile(network, mode=compile_mode)
+            self.forward = self._compiled
         self.bf16 = bf16
         self.norms = [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
 
@@ -31,6 +36,20 @@ class Student:
         ):
             logits: Tensor = self.forward(images)
         return logits.float()
+
+    def _compiled(self, images: Tensor) -> Tensor:
+        """Run the compiled network. torch compiles it in the first call, with a compiler of the machine."""
+        try:
+            logits: Tensor = self._compiled_network(images)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise UsageError(
+                f"compile={self.compile_mode}: the compiled network cannot be run ({reason}); install a C++ compiler such as "
+                "g++ if there is none, or set compile=off"
+            ) from error
+        return logits
 
     @torch.no_grad()
     def infer(self, images: Tensor) -> Tensor:
