@@ -40,7 +40,8 @@ def prepare_run(
     UsageError for a wrong configuration.
     """
     manifest, _ = read_manifest(folder / set_name)
-    name, changes, why = resolve_recipe(recipe, manifest.about, manifest.rows, gpu=device.type == "cuda")
+    gpu = device.type == "cuda"
+    name, changes, why = resolve_recipe(recipe, manifest.about, manifest.rows, overrides, gpu=gpu)
     config = configure(name, manifest.about["noise_level"], merge(changes, overrides))
     sets = load_sets(folder, set_name, test, frozen=config.network.frozen, resident_bytes=resident_bytes)
     return config, sets, why

@@ -4,8 +4,8 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -157,17 +157,22 @@ def _with_chosen_recipe(config: grid.StudyConfig, data: Path) -> grid.StudyConfi
     """
     manifest, _ = read_manifest(data / grid.set_names(config)[1])  # a training set; the first is the test set
     gpu = choose_device().type == "cuda"
+    printed: set[str] = set()
 
-    @cache
-    def resolved(name: str) -> tuple[str, dict[str, Any]]:
-        recipe, changes, why = resolve_recipe(name, manifest.about, manifest.rows, gpu=gpu)
-        print_choice(why)
-        return recipe, merge(changes, config.overrides) if changes else {}
+    def resolved(name: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        recipe, changes, why = resolve_recipe(name, manifest.about, manifest.rows, given, gpu=gpu)
+        if why not in printed:
+            print_choice(why)
+        printed.add(why)
+        return recipe, changes
 
     if not config.settings:
-        recipe, changed = resolved(config.recipe)
-        return replace(config, recipe=recipe, overrides=changed or config.overrides)
-    chosen = {name: resolved(keys.get("recipe", config.recipe)) for name, keys in config.settings.items()}
+        recipe, changes = resolved(config.recipe, config.overrides)
+        return replace(config, recipe=recipe, overrides=merge(changes, config.overrides))
+    chosen = {
+        name: resolved(keys.get("recipe", config.recipe), merge(config.overrides, keys))
+        for name, keys in config.settings.items()
+    }
     settings = {name: merge(chosen[name][1], keys) for name, keys in config.settings.items()}
     others = [recipe for name, (recipe, _) in chosen.items() if "recipe" not in config.settings[name]]
     return replace(config, recipe=others[0] if others else config.recipe, settings=settings)

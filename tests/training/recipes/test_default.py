@@ -30,17 +30,26 @@ def test_the_recipe_suits_machine_and_images(settings, images, gpu, name):
     [("linear_probe", 552, 32), ("linear_probe", 4_999, 32), ("linear_probe", 28_000, 256)],
 )
 def test_a_probe_of_few_photographs_has_enough_steps(recipe, images, batch):
-    config = configure(recipe, 0.2, small_set_overrides(recipe, images))
+    config = configure(recipe, 0.2, small_set_overrides(recipe, images, {}))
     assert config.batch_size == batch
     assert config.epochs >= 6
     assert config.epochs * (images // batch) >= (600 if images > 5_000 else 1_000)
-    assert small_set_overrides("fine_tune", images) == {}
+    assert small_set_overrides("fine_tune", images, {}) == {}
 
 
 def test_a_named_recipe_also_fits_a_small_set() -> None:
     changes = {"batch_size": 32, "epochs": 34}
     why = "recipe linear_probe with batch_size 32 and epochs 34 (960 images)"
-    assert resolve_recipe("linear_probe", {}, 960, gpu=True) == ("linear_probe", changes, why)
-    assert resolve_recipe("linear_probe", {}, 5_000, gpu=True) == ("linear_probe", {}, "")
-    assert resolve_recipe("tiny", {}, 960, gpu=True) == ("tiny", {}, "")
-    assert resolve_recipe("auto", {}, 960, gpu=False)[1] == changes
+    assert resolve_recipe("linear_probe", {}, 960, {}, gpu=True) == ("linear_probe", changes, why)
+    assert resolve_recipe("linear_probe", {}, 5_000, {}, gpu=True) == ("linear_probe", {}, "")
+    assert resolve_recipe("tiny", {}, 960, {}, gpu=True) == ("tiny", {}, "")
+    assert resolve_recipe("auto", {}, 960, {}, gpu=False)[1] == changes
+
+
+@pytest.mark.parametrize("given", [{"batch_size": 8}, {"epochs": 5}, {"batch_size": 100, "epochs": 5}])
+def test_a_small_set_changes_no_key_that_is_given(given: dict[str, int]) -> None:
+    name, changes, why = resolve_recipe("linear_probe", {}, 960, given, gpu=False)
+    assert not set(changes) & set(given)
+    assert not any(key in why for key in given)
+    config = configure(name, 0.2, changes | given)
+    assert "epochs" in given or 1_000 <= config.epochs * (960 // config.batch_size) < 1_100

@@ -70,7 +70,7 @@ def test_the_recipe_that_suits_the_images_is_not_that_of_settings_which_name_one
         chosen = study_verb._with_chosen_recipe(study, dataset)
         assert (chosen.overrides, chosen.settings["own"]) == ({"threads": 1}, own)
         assert ("why" in capsys.readouterr().err) == (len(settings) == 2)
-    assert chosen.settings["chosen"] == {"epochs": 7, "threads": 1, "batch_size": 16}
+    assert chosen.settings["chosen"] == {"epochs": 7, "batch_size": 16}
 
 
 def test_settings_with_the_same_recipe_are_trained_alike(dataset: Path) -> None:
