@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from common.errors import DataError
 from training.callbacks import never_stop
 from training.config import TrainConfig
 from training.data.shards import ImageSet
@@ -64,11 +65,17 @@ def validation_accuracies(
 ) -> dict[float, float]:
     """Return the accuracy of each of `optimizer.weight_decays` on held-out images with their given labels.
 
-    It is 0 where training diverges, as it may with the largest of them. Raises KeyboardInterrupt if `stop()` returns true.
+    It is 0 where training diverges, as it may with the largest of them. Raises KeyboardInterrupt if `stop()` returns true,
+    DataError if there are too few images to hold one out.
     """
     split = replace(config, validation=config.validation or HELD_OUT)
     held_out, rest = hold_out(train, split)
-    assert held_out is not None
+    if held_out is None:
+        raise DataError(
+            f"{train.name}: {split.validation:.3g} of {len(train)} images is not one image, so none is left to choose among "
+            f"optimizer.weight_decays; add images, raise validation, or set optimizer.weight_decays=[] to train with "
+            f"optimizer.weight_decay ({config.optimizer.weight_decay:g})"
+        )
     accuracies = {}
     for decay in config.optimizer.weight_decays:
         trial = replace(with_weight_decay(config, decay), validation=0.0, evaluate_every=config.epochs)
