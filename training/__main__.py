@@ -117,7 +117,11 @@ def _add_distrusted(verbs: Any) -> None:
     )
     sub.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     sub.add_argument(
-        "--top", type=positive, default=20, metavar="N", help="number of labels (default: %(default)s)"
+        "--top",
+        type=positive,
+        default=20,
+        metavar="N",
+        help="at most N labels, of those with a trust below 0.5 (default: %(default)s)",
     )
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,8 @@ import pyarrow.parquet as pq
 from common.errors import DataError
 from schemas.label_trust import FILE, LABEL_TRUST
 from schemas.table import UNREADABLE
+
+DISTRUSTED = 0.5
 
 
 def read(run: Path) -> pa.Table:
@@ -29,18 +32,24 @@ def read(run: Path) -> pa.Table:
 
 
 def least_trusted(table: pa.Table, count: int) -> pa.Table:
-    """Return at most `count` rows with trust below 0.5, by trust, then by descending loss, then by image id."""
+    """Return at most `count` rows with trust below DISTRUSTED, by trust, then by descending loss, then by image id."""
     order = [("trust", "ascending"), ("loss", "descending"), ("image_id", "ascending")]
     least = table.sort_by(order).slice(0, count)
-    return least.filter(pc.less(least["trust"], 0.5))
+    return least.filter(pc.less(least["trust"], DISTRUSTED))
 
 
 def verb(arguments: argparse.Namespace) -> int:
     """Print the least trusted labels, one per line."""
-    rows = least_trusted(read(arguments.run), arguments.top).to_pylist()
+    table = read(arguments.run)
+    rows = least_trusted(table, arguments.top).to_pylist()
     if arguments.json:
         print(json.dumps(rows))
         return 0
+    if not rows:
+        print(
+            f"no label has a trust below {DISTRUSTED}; {arguments.run / FILE} has the trust of all {len(table):,} labels",
+            file=sys.stderr,
+        )
     for row in rows:
         print(
             f"{row['trust']:.3f}  {row['image_id']!r}: labeled {row['label_name']!r}, "

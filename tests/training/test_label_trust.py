@@ -124,3 +124,19 @@ def test_the_verb_lists_the_least_trusted_labels(
     (tmp_path / FILE).write_bytes(b"no table")
     with pytest.raises(DataError, match="not a readable Parquet file"):
         distrusted.read(tmp_path)
+
+
+def test_the_verb_says_that_no_label_is_distrusted(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Trainer(tiny_config(epochs=1), *sets, CPU).run(tmp_path / "run")
+    table = pq.read_table(tmp_path / "run" / FILE)
+    trust = pa.array(np.full(len(table), 0.5, np.float32))
+    pq.write_table(
+        table.set_column(table.column_names.index("trust"), "trust", trust), tmp_path / "run" / FILE
+    )
+    capsys.readouterr()
+    assert main(["distrusted", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"no label has a trust below 0.5; {tmp_path / 'run' / FILE} has the trust of all" in printed.err
