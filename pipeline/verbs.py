@@ -223,7 +223,7 @@ def export(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     from pipeline.shards.export import export
 
     result = export(arguments.dataset, arguments.set_name, arguments.format, arguments.output)
-    say(f"{result['rows']:,} examples in {len(result['files'])} files in {arguments.output}")
+    say(f"{result['rows']:,} examples in {arguments.output}")
     print_json(arguments, result)
     return OK
 

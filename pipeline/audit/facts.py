@@ -68,12 +68,14 @@ def sentences(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             source,
             f"{of['images']:,} labels: {_percent(wrong['low'])} to {_percent(wrong['high'])} % are wrong (95 % interval)",
         )
-    for verdict, of in facts["verdicts"].items():
-        yield (
-            verdict,
-            f"{of['questions']:,} verdicts: {_percent(of['wrong'])} % are expected to be wrong "
-            f"({_percent(of['wrong_by_votes'])} % by the votes alone)",
-        )
+    # a manifest has its keys in alphabetical order, the audit that has just run has not
+    for verdict in ("yes", "no"):
+        if of := facts["verdicts"].get(verdict):
+            yield (
+                verdict,
+                f"{of['questions']:,} verdicts: {_percent(of['wrong'])} % are expected to be wrong "
+                f"({_percent(of['wrong_by_votes'])} % by the votes alone)",
+            )
 
 
 def _percent(share: float) -> str:

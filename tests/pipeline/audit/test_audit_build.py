@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.aggregate.verdicts import majority_of_counts
-from pipeline.audit.facts import label_noise, levels_with_label_errors
+from pipeline.audit.facts import label_noise, levels_with_label_errors, sentences
 from pipeline.audit.questions import likely_changes
 from pipeline.embed.bucket import feature_rows
 from pipeline.layout import Layout
@@ -277,3 +277,11 @@ def test_an_image_without_features_is_named(audited, tmp_path, capsys):
 def test_a_budget_below_one_answer_is_refused(audited, capsys):
     assert main(["audit", str(audited), "--next-questions", "0"]) == 2
     assert "at least 1 answer" in capsys.readouterr().err
+
+
+def test_yes_comes_before_no_however_the_facts_are_ordered() -> None:
+    verdicts = {state: {"questions": 3, "wrong": 0.1, "wrong_by_votes": 0.2} for state in ("no", "yes")}
+    said = [name for name, _ in sentences({"labels": {}, "verdicts": verdicts})]
+    assert said == ["yes", "no"]
+    alone = {"labels": {}, "verdicts": {"no": verdicts["no"]}}
+    assert [name for name, _ in sentences(alone)] == ["no"]
