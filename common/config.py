@@ -146,7 +146,9 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
         try:
             node[last] = _load(value)
         except yaml.YAMLError as error:
-            raise UsageError(f"--set {text!r}: the value is not valid YAML; put text in quotes") from error
+            problem = getattr(error, "problem", None) or "control characters; remove them"
+            remedy = "" if ";" in problem else "; put text in quotes"
+            raise UsageError(f"--set {text!r}: the value is not valid YAML: {problem}{remedy}") from error
     return result
 
 
@@ -184,13 +186,28 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Return the value of a node. Raises MarkedYAMLError where SafeLoader raises others: 2026-13-45, `!!bool x`."""
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             kind = node.tag.rpartition(":")[2]
             raise yaml.MarkedYAMLError(
                 problem=f"{str(node.value)[:80]!r} is not a valid {kind}; correct it, or put text in quotes",
                 problem_mark=node.start_mark,
             ) from error
+        return _storable(value, node) if isinstance(value, str) else value
+
+
+def _storable(text: str, node: yaml.Node) -> str:
+    """Return text with surrogate pairs, which JSON escapes, as characters. Raises MarkedYAMLError if no file can hold it."""
+    try:
+        joined = text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        joined = "\0"
+    if "\0" in joined:
+        raise yaml.MarkedYAMLError(
+            problem=f"{text[:80]!r} has the character NUL or half of a character (\\ud800 to \\udfff); remove the escape",
+            problem_mark=node.start_mark,
+        )
+    return joined
 
 
 def _load(text: str) -> Any:

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import dataclass, field, fields
 from typing import Literal
@@ -265,3 +266,21 @@ def test_a_list_of_numbers_is_checked_as_each_of_its_numbers(name: str, values: 
         assert result == errors[0]
     else:
         assert list(map(repr, result)) == [repr(one[0]) for one in one_by_one]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['name: "\\ud800"', 'name: "\\udfff\\ud800"', 'name: "a\\0b"', 'a: [{b: "\\ud800"}]', '"\\ud800": a'],
+)
+def test_text_that_no_file_can_hold_is_an_error_with_its_line(text: str) -> None:
+    with pytest.raises(UsageError, match=r"a\.yaml.*NUL or half of a character(.|\n)*line 2"):
+        parse_yaml(f"x: 1\n{text}", "a.yaml")
+    if text.startswith("name"):
+        with pytest.raises(UsageError, match="NUL or half of a character"):
+            parse_overrides([text.replace(": ", "=", 1)])
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\x7f")))
+def test_text_in_json_escapes_is_read_as_it_was_written(text: str) -> None:
+    """JSON has characters beyond U+FFFF as two escapes."""
+    assert parse_yaml(json.dumps({"name": text}), "a.yaml") == {"name": text}
