@@ -129,7 +129,7 @@ def require_share(name: str, value: float) -> None:
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """Turn `a.b=1` strings into nested dictionaries; values are read as YAML."""
+    """Turn `a.b=1` strings into nested dictionaries; values are read as YAML, and later ones override earlier ones."""
     result: dict[str, Any] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -144,11 +144,18 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
                     f"--set {text!r}: {parent!r} is already set to {node!r}; remove one of the two"
                 )
         try:
-            node[last] = _load(value)
+            loaded = _load(value)
         except yaml.YAMLError as error:
             problem = getattr(error, "problem", None) or "control characters; remove them"
             remedy = "" if ";" in problem else "; put text in quotes"
             raise UsageError(f"--set {text!r}: the value is not valid YAML: {problem}{remedy}") from error
+        if isinstance(node.get(last), dict):
+            if not isinstance(loaded, Mapping):
+                raise UsageError(
+                    f"--set {text!r}: {last!r} is already set to {node[last]!r}; remove one of the two"
+                )
+            loaded = merge(node[last], loaded)
+        node[last] = loaded
     return result
 
 
@@ -320,7 +327,7 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
         if not isinstance(raw, list | tuple):
             raise UsageError(f"{where}: expected a list, got {raw!r}")
         if _are_valid_numbers(arguments[0], raw):
-            return tuple(raw)
+            return tuple(value + 0 for value in raw)  # 0.0 for -0.0
         return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(raw))
     if origin is dict:
         if not isinstance(raw, Mapping):
@@ -335,12 +342,15 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
         raise UsageError(f"{where}: expected a 64-bit integer, got {_short(raw)}")
     if kind is bool and isinstance(raw, str) and raw.lower() in _WORDS:
         return _WORDS[raw.lower()]
+    if kind is float and isinstance(raw, float):
+        return raw + 0  # 0.0 for -0.0, which would be another name of a set and another key of a stage
     if kind is Any or (isinstance(raw, kind) and not (kind is int and isinstance(raw, bool))):
         return raw
     hint = ""
     if kind is str and not isinstance(raw, list | Mapping):
-        written = str(raw).lower() if isinstance(raw, bool) else "null" if raw is None else str(raw)
-        hint = f"; YAML reads {written} as {type(raw).__name__}, so quote it: '{written}'"
+        # The value as written is lost: 010 is read as 8, and 1.10 as 1.1.
+        read = "no value" if raw is None else type(raw).__name__
+        hint = f"; YAML reads it as {read}, so write the text in quotes"
     raise UsageError(f"{where}: expected {kind.__name__}, got {_short(raw)}{hint}")
 
 

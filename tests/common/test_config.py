@@ -127,12 +127,26 @@ def test_an_override_may_be_a_list_or_hold_an_equals_sign() -> None:
         (["a=[1"], "--set 'a=[1': the value is not valid YAML"),
         (["a=2020-13-45"], "--set 'a=2020-13-45': the value is not valid YAML"),
         (["a=1", "a.b=2"], "--set 'a.b=2': 'a' is already set to 1"),
+        (["a.b=2", "a=1"], "--set 'a=1': 'a' is already set to {'b': 2}"),
     ],
 )
 def test_a_wrong_override_is_a_usage_error(overrides: list[str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_overrides(overrides)
     assert message in str(caught.value)
+
+
+def test_later_overrides_keep_the_other_keys_of_earlier_ones() -> None:
+    assert parse_overrides(["a.b=1", "a={c: {d: 2}}", "a.c.e=3", "a.b=4"]) == {
+        "a": {"b": 4, "c": {"d": 2, "e": 3}}
+    }
+
+
+@pytest.mark.parametrize("zero", ["-0.0", "-0", "-0e0", "'-0.0'"])
+def test_negative_zero_is_zero(zero: str) -> None:
+    """It would be the name of another set, and another key of a stage."""
+    found = made(f"{{source: x, levels: [0.5, {zero}], inner: {{share: {zero}}}}}")
+    assert repr((found.levels, found.inner.share)) == "((0.5, 0.0), 0.0)"
 
 
 def test_merging_changes_neither_side() -> None:
@@ -223,10 +237,20 @@ def test_they_are_still_bools_where_a_bool_is_expected(word: str, value: bool) -
 
 
 @pytest.mark.parametrize(
-    ("value", "quoted"), [("true", "true"), ("1", "1"), ("1.5", "1.5"), ("null", "null")]
+    ("value", "read"),
+    [
+        ("true", "bool"),
+        ("1", "int"),
+        ("010", "int"),
+        ("1.10", "float"),
+        ("2026-12-01", "date"),
+        ("null", "no value"),
+        ("", "no value"),
+    ],
 )
-def test_the_error_for_a_value_that_is_no_text_has_a_remedy(value: str, quoted: str) -> None:
-    with pytest.raises(UsageError, match=rf"expected str, .* so quote it: '{quoted}'"):
+def test_the_error_for_a_value_that_is_no_text_has_a_remedy(value: str, read: str) -> None:
+    """It does not repeat the value in quotes: 010 has been read as 8, and 1.10 as 1.1."""
+    with pytest.raises(UsageError, match=rf"expected str, .* as {read}, so write the text in quotes"):
         made(f"source: {value}")
 
 

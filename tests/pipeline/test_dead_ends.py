@@ -52,7 +52,7 @@ def test_a_misspelled_word_suggests_the_nearest(capsys, command: str, reported: 
         ("aggregate.answer_words={None: no}", "marks a missing value in vote files"),
         ("classes=[ant, nan]", "'nan' stands for a missing value in lists"),
         ("classes=[ant, 'a\\u200bb']", "classes: "),
-        ("classes=[1, 2]", "YAML reads 1 as int, so quote it: '1'"),
+        ("classes=[1, 2]", "YAML reads it as int, so write the text in quotes"),
     ],
 )
 def test_a_wrong_value_names_the_right_form(
