@@ -56,6 +56,17 @@ EXAMPLE = Table(
     key=("image_id",),
 )
 
+
+def set_name(color: str, level: float, trial: int = 0) -> str:
+    """Return the name of a training set, and of its folder: `red-0.40`, and `red-0.40-trial-1` for the second trial.
+
+    The level has two digits, or as many as it needs: `red-0.125`.
+    """
+    two_digits = f"{level:.2f}"
+    digits = two_digits if float(two_digits) == level else repr(level)
+    return f"{color}-{digits}" + (f"-trial-{trial}" if trial else "")
+
+
 _HF_SCALARS = {
     pa.int64(): "int64",
     pa.int32(): "int32",

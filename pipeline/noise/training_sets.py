@@ -13,6 +13,7 @@ from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, s
 from pipeline.noise.pools import CleanImages, Pools, WrongImages
 from pipeline.noise.selection import NoiseOrder, check_clean_left, check_supply
 from pipeline.noise_config import PAPER_LEVELS, NoiseConfig
+from schemas.example import set_name
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,6 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.kept) + len(self.replaced)
-
-
-def set_name(color: str, level: float, trial: int) -> str:
-    """Return the name of a set: `red-0.40`, and `red-0.40-trial-1` for the second trial."""
-    return f"{color}-{level_text(level)}" + (f"-trial-{trial}" if trial else "")
-
-
-def level_text(level: float) -> str:
-    """Return a noise level as it appears in names: with two digits, or as many as it needs."""
-    two_digits = f"{level:.2f}"
-    return two_digits if float(two_digits) == level else repr(level)
 
 
 def training_sets(

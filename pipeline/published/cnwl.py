@@ -16,12 +16,12 @@ from pyarrow import parquet
 from common.errors import DataError
 from common.text_table import aligned
 from pipeline import files
-from pipeline.noise.training_sets import level_text
 from pipeline.noise_config import PAPER_LEVELS
 from pipeline.published.census import Census, KnownLabels, census_table, known_labels, usable
 from pipeline.published.image_files import ImageFiles
 from pipeline.published.problems import KINDS, Problems
 from pipeline.published.release import Release, read_release
+from schemas.example import set_name
 from schemas.fixed_set import FIXED_SET
 from schemas.retrieval import RETRIEVAL
 from schemas.vote import VOTE
@@ -184,7 +184,7 @@ def _listed(release: Release, known: KnownLabels, problems: Problems) -> tuple[p
         censuses.append(census)
         names = [release.class_names[label] for _, label in pairs]
         columns = [
-            [f"{WORKER}-{split.color}-{level_text(split.noise_level)}"] * len(pairs),
+            [f"{WORKER}-{set_name(split.color, split.noise_level)}"] * len(pairs),
             [image_id for image_id, _ in pairs],
             names,
             [split.color] * len(pairs),

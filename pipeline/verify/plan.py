@@ -12,10 +12,9 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.config import DedupeConfig
 from pipeline.keyed_hash import bucket_count
-from pipeline.noise.training_sets import set_name
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import invalid_values, read_root
-from schemas.example import SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema
+from schemas.example import SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema, set_name
 from schemas.manifest import CARD, CROISSANT, MANIFEST, PUBLICATION_FILES, Manifest, Shard
 
 CLEAN_IMAGES_PER_GROUP = 1 << 18

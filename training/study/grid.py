@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from common.config import merge, percent_hint
 from common.errors import DataError
+from schemas.example import set_name
 from training.config import MethodName, TrainConfig
 from training.data.shards import read_manifest, set_identity
 from training.recipes.registry import configure
@@ -21,8 +22,8 @@ class StudyConfig:
     RENAMED: ClassVar = {"colours": "colors", "set": "overrides"}
 
     levels: tuple[float, ...]
-    """Noise levels, from 0 up to less than 1, such as 0.0, 0.2, 0.4. The dataset must have the set COLOR-LEVEL, with
-    two decimals, for each level and color."""
+    """Noise levels, from 0 up to less than 1, such as 0.0, 0.2, 0.4. The dataset must have the set COLOR-LEVEL, such as
+    red-0.20 or red-0.125, for each level and color."""
 
     colors: tuple[str, ...] = ("red", "blue")
     """Colors of noise: red, red-text, red-closed, red-open, blue, blue-asymmetric, blue-instance."""
@@ -117,17 +118,17 @@ def make_cells(study: StudyConfig, data: Path) -> list[Cell]:
     cells = []
     for level in study.levels:
         for color in study.colors:
-            set_name = _set_name(study, data, color, level)
-            manifest, digest = read_manifest(data / set_name)
+            named = _set_name(study, data, color, level)
+            manifest, digest = read_manifest(data / named)
             if abs(manifest.about["noise_level"] - level) > 1e-9:
                 raise DataError(
-                    f"{data / set_name}: the manifest has noise level {manifest.about['noise_level']}, the name "
+                    f"{data / named}: the manifest has noise level {manifest.about['noise_level']}, the name "
                     f"{level:g}; rename the folder, or build the set again"
                 )
             identity = set_identity(manifest, digest)
             for setting, config in _configurations(study, level):
-                name = f"{set_name}-{config.method}-{config.seed}-{config.digest(identity, test_identity)}"
-                run = Run(set_name, config, name, manifest.rows, test_manifest.rows)
+                name = f"{named}-{config.method}-{config.seed}-{config.digest(identity, test_identity)}"
+                run = Run(named, config, name, manifest.rows, test_manifest.rows)
                 cells.append(
                     Cell(color, level, config.method, config.network.name, setting, config.seed, run)
                 )
@@ -159,10 +160,12 @@ def order_by_priority(runs: Iterable[Run], study: StudyConfig) -> list[Run]:
 
     Runs of one seed are in the order of the study's levels.
     """
-    levels = [f"{level:.2f}" for level in study.levels]
+    order = {
+        set_name(color, level): number for number, level in enumerate(study.levels) for color in study.colors
+    }
 
     def rank(run: Run) -> tuple[int, int]:
-        return study.seeds.index(run.config.seed), levels.index(run.set_name.rpartition("-")[2])
+        return study.seeds.index(run.config.seed), order[run.set_name]
 
     return sorted(runs, key=rank)
 
@@ -191,13 +194,13 @@ def _default_setting(config: TrainConfig) -> str:
 
 def set_names(study: StudyConfig) -> list[str]:
     """Return the names of the sets that a study reads, if the first color has the set without noise."""
-    noisy = [f"{color}-{level:.2f}" for color in study.colors for level in study.levels if level]
-    return [study.test, *noisy, *(f"{study.colors[0]}-{0:.2f}" for level in study.levels if not level)]
+    noisy = [set_name(color, level) for color in study.colors for level in study.levels if level]
+    return [study.test, *noisy, *(set_name(study.colors[0], 0.0) for level in study.levels if not level)]
 
 
 def _set_name(study: StudyConfig, data: Path, color: str, level: float) -> str:
     """Return the name of the set of a color and level; without noise that of the first color that has one."""
     if level == 0:
-        existing = [color for color in study.colors if (data / f"{color}-{level:.2f}").is_dir()]
+        existing = [color for color in study.colors if (data / set_name(color, level)).is_dir()]
         color = existing[0] if existing else study.colors[0]
-    return f"{color}-{level:.2f}"
+    return set_name(color, level)

@@ -115,6 +115,17 @@ def test_methods_of_a_setting_are_those_of_the_study(methods: object) -> None:
         small_study(settings={"short": {"methods": methods}})
 
 
+def test_the_sets_of_all_levels_have_the_names_that_builds_give_them(dataset: Path) -> None:
+    names = {0.125: "red-0.125", 0.4: "red-0.40", 0.333: "red-0.333", 0.005: "red-0.005", 0.0: "red-0.00"}
+    for level, name in names.items():
+        write_set(dataset / name, striped(96, level, seed=1), noise_level=level, color="red")
+    study = small_study(levels=tuple(names), colors=("red",), seeds=(1, 0))
+    runs = grid.unique_runs(grid.make_cells(study, dataset))
+    assert {run.set_name for run in runs} == set(names.values()) == set(grid.set_names(study)) - {"test"}
+    first = grid.order_by_priority(runs, study)[: len(names)]
+    assert [run.set_name for run in first] == list(names.values())
+
+
 def test_a_missing_set_is_an_error_before_training(dataset: Path) -> None:
     with pytest.raises(DataError, match=r"red-0\.40: no such set"):
         grid.make_cells(small_study(levels=(0.4,), colors=("red",)), dataset)
