@@ -32,10 +32,15 @@ RECIPES: dict[str, Callable[[float], TrainConfig]] = {
 }  # fmt: skip
 
 
-def configure(recipe: str, noise_level: float, overrides: Mapping[str, Any]) -> TrainConfig:
-    """Return the recipe for a noise level, changed by `overrides`. Raises UsageError for unknown names."""
+def configure(
+    recipe: str, noise_level: float, overrides: Mapping[str, Any], where: str = "config"
+) -> TrainConfig:
+    """Return the recipe for a noise level, changed by `overrides`.
+
+    Raises UsageError for unknown names and invalid values; the message names the key below `where`.
+    """
     if recipe not in RECIPES:
         near = get_close_matches(recipe, RECIPES, n=1, cutoff=0.3)
         hint = f"did you mean {near[0]!r}?" if near else f"recipes: {', '.join(RECIPES)}"
         raise UsageError(f"--recipe: unknown recipe {recipe!r}; {hint}")
-    return build(TrainConfig, merge(asdict(RECIPES[recipe](noise_level)), overrides), "config")
+    return build(TrainConfig, merge(asdict(RECIPES[recipe](noise_level)), overrides), where)

@@ -66,22 +66,38 @@ class StudyConfig:
                 raise ValueError(
                     f"levels are shares of wrong labels from 0 up to less than 1, got {level:g}{percent_hint(level)}"
                 )
-        changes_by_key = {"overrides": self.overrides}
-        changes_by_key |= {f"settings.{name}": changes for name, changes in self.settings.items()}
-        for key, changes in changes_by_key.items():
-            network = changes.get("network")
-            varied = {"method", "seed"} & changes.keys()
-            if self.networks and isinstance(network, Mapping) and "name" in network:
-                varied.add("network.name")
-            if varied:
-                raise ValueError(f"{key}.{varied.pop()}: the study varies this key; remove it")
+        self._check_changes("overrides", self.overrides)
         for name, changes in self.settings.items():
+            if not name:
+                raise ValueError("settings has an empty name; give the setting a name")
+            self._check_changes(f"settings.{name}", changes)
+            if not isinstance(changes.get("recipe", ""), str):
+                raise ValueError(
+                    f"settings.{name}.recipe is {changes['recipe']!r}; give the name of a recipe"
+                )
             methods = changes.get("methods", list(self.methods))
-            if not isinstance(methods, list) or not set(methods) <= set(self.methods):
+            if (
+                not isinstance(methods, list)
+                or not methods
+                or not all(one in self.methods for one in methods)
+            ):
                 raise ValueError(
                     f"settings.{name}.methods is {methods!r}; give a list of the study's methods: "
                     f"{', '.join(self.methods)}"
                 )
+
+    def _check_changes(self, key: str, changes: Mapping[str, Any]) -> None:
+        """Raise ValueError if `changes` of the training configuration, the value of `key`, set what the study varies."""
+        network = changes.get("network", {})
+        if not isinstance(network, Mapping):
+            raise ValueError(
+                f"{key}.network is {network!r}; give keys and values, such as {{name: small_cnn}}"
+            )
+        varied = [name for name in ("method", "seed") if name in changes]
+        if self.networks and "name" in network:
+            varied.append("network.name")
+        if varied:
+            raise ValueError(f"{key}.{varied[0]}: the study varies this key; remove it")
 
 
 @dataclass(frozen=True)
@@ -181,7 +197,9 @@ def _configurations(study: StudyConfig, level: float) -> Iterator[tuple[str, Tra
         recipe = changes.get("recipe", study.recipe)
         own = {key: value for key, value in changes.items() if key not in ("recipe", "methods")}
         overrides = merge(merge(study.overrides, own), network)
-        config = configure(recipe, level, {**overrides, "method": method, "seed": seed})
+        parts = ["overrides"] * bool(study.overrides) + [f"settings.{setting}"] * bool(setting)
+        where = " with ".join(parts) or "study"
+        config = configure(recipe, level, {**overrides, "method": method, "seed": seed}, where)
         yield setting or _default_setting(config), config
 
 

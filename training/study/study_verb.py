@@ -145,8 +145,9 @@ def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
         for name in ("levels", "colors", "methods", "networks", "seeds", "recipe")
     }
     raw |= {name: value for name, value in flags.items() if value is not None}
-    if arguments.set:
-        raw["overrides"] = merge(raw.get("overrides") or {}, parse_overrides(arguments.set))
+    given = raw.get("overrides") or {}
+    if arguments.set and isinstance(given, Mapping):
+        raw["overrides"] = merge(given, parse_overrides(arguments.set))
     return build(grid.StudyConfig, raw, str(arguments.config or "study"))
 
 

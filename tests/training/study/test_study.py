@@ -372,3 +372,33 @@ def test_tables_take_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pyte
     assert written[0] == 2, "those of the first run are written at once"
     assert 5 <= len(written) <= 10
     assert 2 * len(written) <= 0.025 * now[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("overrides: 5", "overrides: expected keys and values, got 5"),
+        ("overrides: abc", "overrides: expected keys and values, got 'abc'"),
+        ("overrides: {network: abc}", "overrides.network is 'abc'"),
+        ("settings: {x: {methods: [[vanilla]]}}", "settings.x.methods is [['vanilla']]"),
+        ("settings: {x: {methods: [{a: b}]}}", "settings.x.methods is"),
+        ("settings: {x: {methods: []}}", "settings.x.methods is []"),
+        ("settings: {x: {recipe: 5}}", "settings.x.recipe is 5"),
+        ("settings: {x: {recipe: null}}", "settings.x.recipe is None"),
+        ("settings: {x: {recipe: [tiny]}}", "settings.x.recipe is ['tiny']"),
+        ("settings: {x: {network: abc}}", "settings.x.network is 'abc'"),
+        ("settings: {'': {epochs: 3}}", "settings has an empty name"),
+        ("settings: {x: {epocs: 3}}", "settings.x: unknown key 'epocs'; did you mean 'epochs'?"),
+        ("settings: {x: {network: {nam: a}}}", "settings.x.network: unknown key 'nam'"),
+    ],
+)
+@pytest.mark.parametrize("networks", ["", "networks: [small_cnn]"])
+def test_a_study_that_says_nothing_trainable_is_wrong_usage(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str, networks: str
+) -> None:
+    config = tmp_path / "study.yaml"
+    config.write_text(f"levels: [0.4]\ncolors: [blue]\nmethods: [vanilla]\n{text}\n{networks}\n")
+    output = str(tmp_path / "out")
+    command = ["study", "--data", str(dataset), "--output", output, "--config", str(config), "--plan"]
+    assert main([*command, "--recipe", "tiny", "--set", "epochs=1"]) == 2
+    assert message in capsys.readouterr().err
