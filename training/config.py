@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from common.errors import UsageError
 from training import method_config
-from training.method_config import METHODS, MethodName, require
+from training.method_config import MAX_RATE, METHODS, MethodName, require
 
 MAX_THREADS = 1024  # with a hundred thousand, the OpenMP library ends the process
 
@@ -132,13 +132,13 @@ class OptimizerConfig:
     same rate for all stages. Usual for fine-tuning with adamw: 0.65 to 0.9."""
 
     learning_rate: float = 0.1
-    """Peak learning rate, above 0, before the schedule reduces it."""
+    """Peak learning rate, above 0 and up to 1e30, before the schedule reduces it."""
 
     momentum: float = 0.9
     """Momentum of `sgd`, from 0 to less than 1; `adamw` ignores it."""
 
     weight_decay: float = 2e-4
-    """Weight decay of convolution and dense kernels, at least 0: the coefficient of ½‖W‖² for `sgd`, the decoupled
+    """Weight decay of convolution and dense kernels, 0 to 1e30: the coefficient of ½‖W‖² for `sgd`, the decoupled
     decay per step and unit of learning rate for `adamw`. Nothing else decays: no biases, norms, layer scales, class
     tokens or position embeddings."""
 
@@ -154,16 +154,20 @@ class OptimizerConfig:
     """Epochs, in ascending order, at which the `step` schedule multiplies the rate by `decay`."""
 
     decay_every: float = 0.0
-    """Optimizer steps, possibly fractional, between two decays of the `step` schedule; 0: decay at `milestones`."""
+    """Optimizer steps, possibly fractional, between two decays of the `step` schedule, at least 0.001; 0: decay at
+    `milestones`."""
 
     decay: float = 0.1
-    """Factor of each decay of the `step` schedule, above 0."""
+    """Factor of each decay of the `step` schedule, above 0 and up to 1."""
 
     warmup_epochs: float = 0.0
     """Epochs, possibly fractional, in which the learning rate rises linearly from 0 at the start; 0: no warm-up."""
 
     def __post_init__(self) -> None:
-        require(self.learning_rate > 0, f"optimizer.learning_rate must be above 0, got {self.learning_rate}")
+        require(
+            0 < self.learning_rate <= MAX_RATE,
+            f"optimizer.learning_rate must be above 0 and at most {MAX_RATE:g}, got {self.learning_rate}",
+        )
         require(
             0 < self.layer_decay <= 1,
             f"optimizer.layer_decay must be above 0 and at most 1, got {self.layer_decay}",
@@ -172,16 +176,19 @@ class OptimizerConfig:
             0 <= self.momentum < 1, f"optimizer.momentum must be at least 0 and below 1, got {self.momentum}"
         )
         for decay in (self.weight_decay, *self.weight_decays):
-            require(decay >= 0, f"optimizer.weight_decay must be at least 0, got {decay}")
+            require(0 <= decay <= MAX_RATE, f"optimizer.weight_decay must be 0 to {MAX_RATE:g}, got {decay}")
         require(
             self.warmup_epochs >= 0, f"optimizer.warmup_epochs must be at least 0, got {self.warmup_epochs}"
         )
-        require(self.decay_every >= 0, f"optimizer.decay_every must be at least 0, got {self.decay_every}")
+        require(
+            self.decay_every == 0 or self.decay_every >= 0.001,
+            f"optimizer.decay_every must be 0, or at least 0.001, got {self.decay_every}",
+        )
         require(
             not (self.decay_every and self.milestones),
             "optimizer.decay_every and optimizer.milestones exclude each other; set only one of them",
         )
-        require(self.decay > 0, f"optimizer.decay must be above 0, got {self.decay}")
+        require(0 < self.decay <= 1, f"optimizer.decay must be above 0 and at most 1, got {self.decay}")
         require(
             min(self.milestones, default=0) >= 0,
             f"optimizer.milestones must be at least 0, got {self.milestones}",

@@ -2,7 +2,8 @@
 
 from common.errors import DataError
 
-TRAIN_MORE_GENTLY = "try a smaller optimizer.learning_rate, optimizer.warmup_epochs=1 or precision=fp32"  # remedy of a DivergedError
+# Remedy of a DivergedError.
+TRAIN_MORE_GENTLY = "try a smaller optimizer.learning_rate, optimizer.warmup_epochs=1 or precision=fp32"
 
 
 class DivergedError(DataError):

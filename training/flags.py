@@ -4,12 +4,18 @@ import argparse
 import math
 from pathlib import Path
 
+MAX_NUMBER = 10**12
+"""Upper limit of numbers of images, seeds, votes and gigabytes: the formulas of `power` overflow far beyond it."""
+MIN_SHARE = 1e-9
+
 
 def positive(text: str) -> int:
-    """Parse an integer of at least 1."""
+    """Parse an integer from 1 to MAX_NUMBER."""
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    if not 1 <= number <= MAX_NUMBER:
+        raise argparse.ArgumentTypeError(
+            f"must be {'at least 1' if number < 1 else 'at most 1e12'}, got {text}"
+        )
     return number
 
 
@@ -21,12 +27,22 @@ def finite(text: str) -> float:
     return number
 
 
+def gigabytes(text: str) -> float:
+    """Parse a number from 0 to MAX_NUMBER."""
+    number = finite(text)
+    if not 0 <= number <= MAX_NUMBER:
+        raise argparse.ArgumentTypeError(f"must be 0 to 1e12, got {text}")
+    return number
+
+
 def inner_share(text: str) -> float:
-    """Parse a share above 0 and below 1."""
+    """Parse a share from MIN_SHARE to less than 1."""
     number = finite(text)
     if not 0 < number < 1:
         hint = f"; for {text} % give {number / 100:g}" if 1 <= number < 100 else ""
         raise argparse.ArgumentTypeError(f"must be above 0 and below 1, got {text}{hint}")
+    if number < MIN_SHARE:
+        raise argparse.ArgumentTypeError(f"must be at least {MIN_SHARE:g}, got {text}")
     return number
 
 
@@ -42,7 +58,7 @@ def add_resident(sub: argparse.ArgumentParser) -> None:
     """Add the flag `--resident-gb`; see `bytes_of`."""
     sub.add_argument(
         "--resident-gb",
-        type=finite,
+        type=gigabytes,
         default=8.0,
         metavar="GB",
         help="keep decoded images of at most this size in device memory, and stream larger sets; 0: always stream "

@@ -13,6 +13,9 @@ METHODS: tuple[MethodName, ...] = (
     "label_smoothing", "gce", "co_teaching", "elr", "dividemix",
 )  # fmt: skip
 
+MAX_RATE = 1e30
+"""Upper limit of learning rates and weight decays: beyond those of float32, the optimizer fails with an error of torch."""
+
 MentorName = Literal["threshold", "self_paced", "pd", "pd-closed"]
 
 
@@ -27,10 +30,14 @@ class WeightDecayConfig:
     """Plain training with stronger weight decay."""
 
     strength: float = 1e-3
-    """Coefficient of ½‖W‖² on convolution and dense kernels, above 0; it replaces `optimizer.weight_decay`."""
+    """Coefficient of ½‖W‖² on convolution and dense kernels, above 0 and up to 1e30; it replaces
+    `optimizer.weight_decay`."""
 
     def __post_init__(self) -> None:
-        require(self.strength > 0, f"weight_decay.strength must be above 0, got {self.strength}")
+        require(
+            0 < self.strength <= MAX_RATE,
+            f"weight_decay.strength must be above 0 and at most {MAX_RATE:g}, got {self.strength}",
+        )
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,13 @@ class SModelConfig:
     """The simple noise adaptation layer (Goldberger & Ben-Reuven, ICLR 2017)."""
 
     initial_noise: float = 0.1
-    """Initial share of wrong labels in the noise adaptation layer, between 0 and 1, spread evenly over the other
-    classes."""
+    """Initial share of wrong labels in the noise adaptation layer, from 1e-9 to less than 1, spread evenly over the
+    other classes."""
 
     def __post_init__(self) -> None:
         require(
-            0 < self.initial_noise < 1,
-            f"s_model.initial_noise must be above 0 and below 1, got {self.initial_noise}",
+            1e-9 <= self.initial_noise < 1,
+            f"s_model.initial_noise must be at least 1e-9 and below 1, got {self.initial_noise}",
         )
 
 
@@ -190,10 +197,10 @@ class GCEConfig:
     """Generalized cross-entropy (Zhang & Sabuncu, NeurIPS 2018)."""
 
     q: float = 0.7
-    """Exponent q of the loss (1 − p^q)/q, above 0 and up to 1; near 0: cross-entropy; 1: mean absolute error."""
+    """Exponent q of the loss (1 − p^q)/q, from 1e-9 to 1; near 0: cross-entropy; 1: mean absolute error."""
 
     def __post_init__(self) -> None:
-        require(0 < self.q <= 1, f"gce.q must be above 0 and at most 1, got {self.q}")
+        require(1e-9 <= self.q <= 1, f"gce.q must be from 1e-9 to 1, got {self.q}")
 
 
 @dataclass(frozen=True)

@@ -298,7 +298,8 @@ class Trainer:
         images, size = len(train), self.config.batch_size
         if images < size:
             raise DataError(
-                f"{train.name}: {images} images do not fill one batch of {size}; set batch_size to at most {images}"
+                f"{train.name}: {images} images do not fill one batch of {size}; "
+                + (f"set batch_size to at most {images}" if images else "set validation to a smaller share")
             )
         if self.method.phases > 1 and images < 2 * size:
             raise DataError(

@@ -264,3 +264,79 @@ def test_a_missing_set_is_distinguished_from_an_interrupted_build(tmp_path):
     (data / "half" / "train-00000-of-00001.parquet").touch()
     with pytest.raises(DataError, match="the build of this set was interrupted"):
         read_manifest(data / "half")
+
+
+NUMBERS = {
+    "vanilla": ["optimizer.learning_rate", "optimizer.weight_decay", "optimizer.warmup_epochs", "optimizer.layer_decay"],
+    "weight_decay": ["weight_decay.strength"],
+    "s_model": ["s_model.initial_noise"],
+    "gce": ["gce.q"],
+    "mixup": ["mixup.alpha"],
+    "co_teaching": ["co_teaching.ramp_epochs"],
+    "elr": ["elr.strength"],
+    "dividemix": ["dividemix.temperature", "dividemix.alpha", "dividemix.unlabeled_weight", "dividemix.ramp_epochs"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["5e-324", "1e-9", "1e30", "1e308"])
+@pytest.mark.parametrize(
+    ("method", "key"), [(method, key) for method, keys in NUMBERS.items() for key in keys]
+)
+def test_numbers_at_the_ends_of_their_range_train_or_are_errors(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str, key: str, value: str
+) -> None:
+    sets = ["--set", "dividemix.warmup_epochs=1", "--set", f"{key}={value}"]
+    code = main(train(dataset, tmp_path / "run", "--method", method, *sets, "--json"))
+    error = capsys.readouterr().err
+    assert code == 0 or (code == 2 and f"{key} must be" in error) or (code == 1 and "try a smaller" in error)
+
+
+@pytest.mark.parametrize("every", ["0", "0.001"])
+@pytest.mark.parametrize("decay", ["5e-324", "1"])
+def test_steps_of_the_learning_rate_at_the_ends_of_their_range_train(
+    dataset: Path, tmp_path: Path, every: str, decay: str
+) -> None:
+    keys = {
+        "schedule": "step",
+        "decay": decay,
+        "decay_every": every,
+        "milestones": "[]" if every != "0" else "[1]",
+    }
+    sets = [word for key, value in keys.items() for word in ("--set", f"optimizer.{key}={value}")]
+    assert main(train(dataset, tmp_path / "run", *sets, "--json")) == 0
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "threads=4097",
+        "optimizer.decay=1.5",
+        "optimizer.decay_every=5e-324",
+        "optimizer.weight_decays=[0, 1e308]",
+    ],
+)
+def test_numbers_that_end_a_run_without_a_message_are_refused(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    """Threads that cannot be started end the process with a segmentation fault."""
+    assert main(train(dataset, tmp_path / "run", "--set", word)) == 2
+    assert "must be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--data", "d", "--set-name", "s", "--output", "o", "--resident-gb", "1e308"],
+        ["train", "--data", "d", "--set-name", "s", "--output", "o", "--resident-gb", "-1"],
+        ["power", "--agreement", "0.9", "--half-width", "5e-324"],
+        ["power", "--accuracy", "0.7", "--difference", "5e-324"],
+        ["power", "--accuracy", "0.7", "--test-images", "9" * 25],
+    ],
+)
+def test_flags_with_numbers_beyond_any_use_are_wrong_usage(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "must be" in capsys.readouterr().err

@@ -117,7 +117,8 @@ class DivideMix(Method):
 
     def _sharpen(self, p: Tensor) -> Tensor:
         """Return p^(1/T), normalized, [B, classes]."""
-        power = p ** (1 / self.config.temperature)
+        # Relative to the largest: p^(1/T) of many classes underflows to 0 at low temperatures.
+        power = (p / p.amax(dim=1, keepdim=True)) ** (1 / self.config.temperature)
         return power / power.sum(dim=1, keepdim=True)
 
     def _loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:

@@ -1,5 +1,7 @@
 """Co-teaching and DivideMix, compared with slow NumPy implementations of their algorithms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -139,3 +141,15 @@ def test_the_warm_up_trains_both_networks_plainly(penalty: bool) -> None:
 @pytest.mark.parametrize("name", ["co_teaching", "dividemix"])
 def test_methods_by_name_say_how_many_networks_they_need(name: str) -> None:
     assert make_method(TrainConfig(method=name), FACTS).networks == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-5, 0.01, 0.5, 1.0])
+def test_sharpening_works_at_any_temperature(temperature: float) -> None:
+    """p^(1/T) of a hundred classes is 0 in float32 at low temperatures."""
+    method = DivideMix(replace(CONFIG, temperature=temperature), FACTS)
+    p = torch.full((1, 100), 0.99 / 99)
+    p[0, 7] = 0.01 * 1.5
+    p /= p.sum()
+    sharp = method._sharpen(p)
+    assert sharp.sum().item() == pytest.approx(1)
+    assert int(sharp.argmax()) == 7
