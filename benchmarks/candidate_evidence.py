@@ -29,8 +29,8 @@ def estimated_verdicts(votes: pa.Table, classes: Sequence[str]) -> pa.Table:
     columns = encode_votes(VOTE.conform(votes, "votes"))
     verdicts = majority_verdicts(columns, VOTING)
     unknown = np.full(verdicts.num_rows, UNKNOWN)
-    estimates = fit_error_model([sample_images(columns, unknown, verdicts.num_rows)], classes)
-    p_wrong = pa.array(p_wrong_of_votes(estimates, columns, unknown, classes), pa.float32())
+    model = fit_error_model([sample_images(columns, unknown, verdicts.num_rows)], classes)
+    p_wrong = pa.array(p_wrong_of_votes(model, columns, unknown, classes), pa.float32())
     return verdicts.set_column(verdicts.column_names.index("p_wrong"), "p_wrong", p_wrong)
 
 

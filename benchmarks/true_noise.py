@@ -1,11 +1,11 @@
 """Coverage of the 95 % interval of the true noise: simulated crowds with known truth, and CIFAR-10N's real votes.
 
     python -m benchmarks.true_noise --runs 50            # simulated worlds: bias and coverage, with and without gold
-    python -m benchmarks.true_noise --runs 50 --worlds skilled shared --gold 0 200
+    python -m benchmarks.true_noise --runs 50 --worlds skilled "shared mistakes" --gold 0 200 --method dawid-skene
     python -m benchmarks.true_noise --ask 10             # votes that --next-questions --for-noise saves
     python -m benchmarks.true_noise --dataset OUTPUT/dataset --truth TRUTH.csv --source SOURCE    # sets of a build
 
-A world is a crowd that votes on web images, from which the images with the verdict no, by majority, become the wrong images
+A world is a crowd that votes on web images, from which the images with the verdict no become the wrong images
 of a set with two clean images for each. SOURCE holds the web list (image_id, path), TRUTH has path and class_name.
 """
 
@@ -18,9 +18,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.aggregate.error_estimates import fit_error_model, p_wrong_of_votes, sample_images
+from pipeline.aggregate.error_estimates import (
+    fit_error_model,
+    p_wrong_of_votes,
+    sample_images,
+    tabulate_draws,
+)
+from pipeline.aggregate.error_model import ErrorModel
+from pipeline.aggregate.methods.convergence import MethodSettings
+from pipeline.aggregate.methods.registry import METHODS
 from pipeline.aggregate.noise_questions import noise_questions
-from pipeline.aggregate.verdicts import majority_verdicts, set_p_wrong
+from pipeline.aggregate.verdicts import majority_verdicts, set_p_wrong, verdicts_by_method
 from pipeline.aggregate.vote_columns import QUESTION_COLUMNS, VoteColumns
 from pipeline.noise.examples import ExamplePool, as_examples
 from pipeline.noise.true_level import TrueLevels, describe
@@ -184,26 +192,23 @@ def _columns(image: np.ndarray, label: np.ndarray, says_yes: np.ndarray) -> Vote
     )
 
 
-def run(world: World, seed: int, gold_questions: int = 0) -> Outcome:
-    """Simulate a world, and estimate the noise of a set whose wrong images are all with the verdict no."""
+def run(world: World, seed: int, gold_questions: int = 0, method: str = "majority") -> Outcome:
+    """Simulate a world, and estimate the noise of a set whose wrong images are all with the verdict no, by a method."""
     votes, shows = choose(world, seed) if world.class_answers else vote(world, seed)
     random = np.random.default_rng(seed + 1_000_000)
     gold = np.full(len(shows), -1)
     known = random.permutation(len(shows))[:gold_questions]
     gold[known] = np.where(shows[known], 0, 1)
-    estimates = fit_error_model([sample_images(votes, gold, len(shows))], CLASSES, world.class_answers)
-    p_wrong = p_wrong_of_votes(estimates, votes, gold, CLASSES)
-    is_no = np.array(majority_verdicts(votes, min(3, world.votes))["verdict"].to_pylist()) == "no"
+    model = fit_error_model([sample_images(votes, gold, len(shows))], CLASSES, world.class_answers)
+    verdicts = _verdicts(votes, gold, method, min(3, world.votes), model)
+    is_no = np.array(verdicts["verdict"].to_pylist()) == "no"
     labels = np.array([CLASSES.index(name) for name in votes.questions["class_name"].to_pylist()])
-    wrong = as_examples(
-        pa.table({"label": labels[is_no]}),
-        is_clean=False,
-        source="web",
-        p_wrong=pa.array(p_wrong[is_no], pa.float32()),
-    )
+    p_wrong = verdicts["p_wrong"].combine_chunks().filter(pa.array(is_no))
+    wrong = as_examples(pa.table({"label": labels[is_no]}), is_clean=False, source="web", p_wrong=p_wrong)
     clean = as_examples(pa.table({"label": np.tile(labels[is_no], 2)}), is_clean=True, source="clean")
     table = pa.concat_tables([wrong, clean])
-    levels = TrueLevels(estimates.table, CLASSES)
+    sample = sample_images(votes, gold, len(shows), verdicts["p_wrong"])
+    levels = TrueLevels(tabulate_draws(model, [sample], CLASSES), CLASSES)
     rows = np.arange(table.num_rows)
     levels.add(ExamplePool(table, rows.astype(np.uint64), {"set": rows}))
     found = levels.estimate("set")
@@ -211,13 +216,28 @@ def run(world: World, seed: int, gold_questions: int = 0) -> Outcome:
     return Outcome(found["value"], found["low"], found["high"], float((~shows[is_no]).sum()) / table.num_rows)
 
 
-def simulate(names: list[str], runs: int, golds: list[int]) -> None:
+def _verdicts(
+    votes: VoteColumns, gold: np.ndarray, method: str, min_votes: int, model: ErrorModel | None
+) -> pa.Table:
+    """Return the verdicts of a method, with `p_wrong`; `gold` are the `gold_codes` of the questions."""
+    if method == "majority":
+        return set_p_wrong(majority_verdicts(votes, min_votes), p_wrong_of_votes(model, votes, gold, CLASSES))
+    known = np.flatnonzero(gold >= 0)
+    answers = pa.array(np.array(["yes", "no"])[gold[known]], pa.string())
+    questions = votes.questions.select(["image_id", "class_name"]).take(pa.array(known))
+    settings = MethodSettings(smoothing=0.1)
+    return verdicts_by_method(
+        votes, method, settings, min_votes, 0.5, questions.append_column("answer", answers)
+    )[0]
+
+
+def simulate(names: list[str], runs: int, golds: list[int], method: str) -> None:
     """Print nominal, true and estimated noise of each world, and how often the interval covers the truth."""
     print("| world | gold questions | true, mean | estimated, mean | mean width | covered |")
     print("|---|---:|---:|---:|---:|---:|")
     for name in names:
         for gold in golds:
-            outcomes = [run(WORLDS[name], seed, gold) for seed in range(runs)]
+            outcomes = [run(WORLDS[name], seed, gold, method) for seed in range(runs)]
             true, value = (np.mean([getattr(o, key) for o in outcomes]) for key in ("true", "value"))
             width = np.mean([o.high - o.low for o in outcomes])
             covered = np.mean([o.is_covered for o in outcomes])
@@ -248,8 +268,8 @@ def ask(
 
     def reveal(number: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame, float]:
         votes, table = verdicts(number)
-        estimates = fit_error_model([sample_images(votes, gold, len(shows))], CLASSES)
-        table = set_p_wrong(table, p_wrong_of_votes(estimates, votes, gold, CLASSES))
+        model = fit_error_model([sample_images(votes, gold, len(shows))], CLASSES)
+        table = set_p_wrong(table, p_wrong_of_votes(model, votes, gold, CLASSES))
         frame = table.to_pandas()
         return frame[["image_id", "class_name"]].assign(path="", url=None), frame, error(table)
 
@@ -318,6 +338,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50, help="simulations of each world [50]")
     parser.add_argument("--worlds", nargs="*", default=list(WORLDS), choices=list(WORLDS))
     parser.add_argument("--gold", nargs="*", type=int, default=[0, 200], help="numbers of gold questions")
+    parser.add_argument(
+        "--method", default="majority", choices=list(METHODS), help="of the verdicts [majority]"
+    )
     parser.add_argument("--dataset", help="folder of a dataset whose truth is known")
     parser.add_argument("--truth", help="CSV file with path and class_name")
     parser.add_argument("--source", help="folder with the web list retrieval.csv")
@@ -329,7 +352,7 @@ def main() -> None:
     elif arguments.dataset:
         print("\n".join(compare(arguments.dataset, arguments.truth, arguments.source)))
     else:
-        simulate(arguments.worlds, arguments.runs, arguments.gold)
+        simulate(arguments.worlds, arguments.runs, arguments.gold, arguments.method)
 
 
 if __name__ == "__main__":

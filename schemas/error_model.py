@@ -11,7 +11,11 @@ ERROR_MODEL = Table(
             column(
                 "class_name", pa.string(), "class that was asked about; null for all classes", required=False
             ),
-            column("p_wrong_percent", pa.int16(), "p_wrong of the questions of this row, in whole percent"),
+            column(
+                "p_wrong_percent",
+                pa.int16(),
+                "p_wrong of the verdicts on the questions of this row, in whole percent",
+            ),
             column(
                 "questions", pa.int64(), "questions of the sample with this p_wrong, without gold questions"
             ),

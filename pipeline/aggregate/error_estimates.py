@@ -1,7 +1,7 @@
 """Apply the error model to tables of votes: the sample that it is fitted to, `p_wrong` of verdicts, and their uncertainty."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,23 +21,19 @@ SAMPLE = pa.schema(
         *((name, pa.string()) for name in QUESTION),
         *((name, pa.int32()) for name in ANSWERS),
         ("known", pa.int8()),
+        ("p_wrong", pa.float32()),
     ]
 )
 
 
-@dataclass(frozen=True)
-class ErrorEstimates:
-    """A fitted model and its ERROR_MODEL table; `model` is None if there are no votes."""
-
-    model: ErrorModel | None
-    table: pa.Table
-
-
-def sample_images(votes: VoteColumns, gold: np.ndarray, questions: int) -> pa.Table:
+def sample_images(
+    votes: VoteColumns, gold: np.ndarray, questions: int, p_wrong: pa.ChunkedArray | None = None
+) -> pa.Table:
     """Return the questions about a sample of images, a table of SAMPLE.
 
     gold: int (n,), `gold_codes` of the questions; images with gold questions are always in the sample. questions: number of
-    all questions of the build. The sample depends on the image ids only.
+    all questions of the build. p_wrong: (n,), of the verdicts, which `tabulate_draws` needs. The sample depends on the image
+    ids only.
     """
     share = min(1.0, SAMPLE_QUESTIONS / max(questions, 1))
     images, ids = codes_of(votes.questions["image_id"])
@@ -48,6 +44,7 @@ def sample_images(votes: VoteColumns, gold: np.ndarray, questions: int) -> pa.Ta
         *(votes.questions[name].cast(pa.string()) for name in QUESTION),
         *(counts[:, code] for code in range(len(ANSWERS))),
         gold,
+        pa.nulls(len(gold), pa.float32()) if p_wrong is None else p_wrong,
     ]
     rows = pa.table(
         [
@@ -61,41 +58,55 @@ def sample_images(votes: VoteColumns, gold: np.ndarray, questions: int) -> pa.Ta
 
 def fit_error_model(
     parts: Sequence[pa.Table], classes: Sequence[str], class_answers: bool = False
-) -> ErrorEstimates:
-    """Fit the model to the samples of all buckets, in any order, and tabulate its draws by class and p_wrong.
+) -> ErrorModel | None:
+    """Fit the model to the samples of all buckets, in any order; None without votes.
 
     class_answers: whether the workers answered by names of classes.
     """
-    sample = pa.concat_tables([SAMPLE.empty_table(), *parts])
-    sample = sample.sort_by([(name, "ascending") for name in QUESTION]).combine_chunks()
+    sample = _joined(parts)
     if not sample.num_rows:
-        return ErrorEstimates(None, ERROR_MODEL.schema.empty_table())
+        return None
     votes, labels, gold = _decode(sample, classes)
-    votes = votes.with_kind(class_answers)
-    model = fit(votes, labels, gold)
+    return fit(votes.with_kind(class_answers), labels, gold)
+
+
+def tabulate_draws(model: ErrorModel | None, parts: Sequence[pa.Table], classes: Sequence[str]) -> pa.Table:
+    """Return the mean draws of the model by class and `p_wrong` of the verdict, in percent: a table of ERROR_MODEL.
+
+    parts: the samples of all buckets, in any order, with `p_wrong`. The method that gives the verdicts may have estimated it:
+    a row then says what the votes support for the questions of which the method says so.
+    """
+    sample = _joined(parts)
+    if model is None or not sample.num_rows:
+        return ERROR_MODEL.schema.empty_table()
+    votes, labels, gold = _decode(sample, classes)
     asked = gold == UNKNOWN
-    percent = np.rint(model.p_wrong(votes, labels, gold) * BINS).astype(np.int64)
-    draws = model.draws(votes, labels)
+    percent = np.rint(sample["p_wrong"].to_numpy().astype(np.float64) * BINS).astype(np.int64)
+    draws = model.draws(replace(votes, kind=model.kind), labels)
     whole = _mean_draws(np.zeros_like(labels), percent, draws, asked, [None])
-    return ErrorEstimates(
-        model, pa.concat_tables([whole, _mean_draws(labels, percent, draws, asked, list(classes))])
-    )
+    return pa.concat_tables([whole, _mean_draws(labels, percent, draws, asked, list(classes))])
 
 
 def p_wrong_of_votes(
-    estimates: ErrorEstimates, votes: VoteColumns, gold: np.ndarray, classes: Sequence[str]
+    model: ErrorModel | None, votes: VoteColumns, gold: np.ndarray, classes: Sequence[str]
 ) -> np.ndarray:
     """Return `p_wrong` of the questions of `votes`, float64 (n,); NaN without a model."""
-    if estimates.model is None or not votes.questions.num_rows:
+    if model is None or not votes.questions.num_rows:
         return np.full(votes.questions.num_rows, np.nan)
     counts = votes.counts()
     images, _ = codes_of(votes.questions["image_id"])
     order = np.argsort(images, kind="stable")
     labels = _labels(votes.questions["class_name"], classes)[order]
-    grouped = ImageVotes.of(counts[order], images[order], len(classes), estimates.model.kind)
+    grouped = ImageVotes.of(counts[order], images[order], len(classes), model.kind)
     result = np.empty(len(order))
-    result[order] = estimates.model.p_wrong(grouped, labels, gold[order])
+    result[order] = model.p_wrong(grouped, labels, gold[order])
     return result
+
+
+def _joined(parts: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of all samples, ordered by question."""
+    sample = pa.concat_tables([SAMPLE.empty_table(), *parts])
+    return sample.sort_by([(name, "ascending") for name in QUESTION]).combine_chunks()
 
 
 def _decode(sample: pa.Table, classes: Sequence[str]) -> tuple[ImageVotes, np.ndarray, np.ndarray]:

@@ -25,9 +25,9 @@ from pipeline.jobs.verdicts import (
     DecideJointly,
     FitErrorModel,
     SampleImages,
+    WriteErrorModel,
     without_times,
     write_agreement,
-    write_error_model,
     write_workers,
 )
 from pipeline.keyed_hash import bucket_count
@@ -141,11 +141,10 @@ class AggregateVotes(beam.PTransform):
         questions = shards_by_bucket(pipeline, setup.retrievals, setup.buckets)
         validated = pipeline | "Validate" >> ValidateVotes(setup, questions)
         samples = validated.valid | "SampleImages" >> beam.ParDo(SampleImages(setup))
-        estimates = samples | "ErrorModel" >> FitErrorModel(setup)
-        fitted = beam.pvalue.AsSingleton(estimates)
+        fitted = beam.pvalue.AsSingleton(samples | "ErrorModel" >> FitErrorModel(setup))
         if setup.config.needs_all_votes:
             decide = beam.ParDo(DecideJointly(setup), fitted).with_outputs(
-                "verdicts", "joint", main="written"
+                "verdicts", "samples", "joint", main="written"
             )
             decided = (
                 validated.valid
@@ -155,7 +154,9 @@ class AggregateVotes(beam.PTransform):
             )
             joint = [beam.pvalue.AsSingleton(decided.joint)]
         else:
-            decide = beam.ParDo(DecideByMajority(setup), fitted).with_outputs("verdicts", main="written")
+            decide = beam.ParDo(DecideByMajority(setup), fitted).with_outputs(
+                "verdicts", "samples", main="written"
+            )
             decided, joint = validated.valid | "DecideByMajority" >> decide, []
         workers = (
             validated.workers
@@ -170,7 +171,7 @@ class AggregateVotes(beam.PTransform):
         )
         measure = MeasureRetrievalPrecision(setup.retrievals, folders["retrieval_precision"])
         precision = {"verdicts": decided.verdicts, "shards": questions} | "RetrievalPrecision" >> measure
-        error_model = estimates | "WriteErrorModel" >> beam.Map(write_error_model, folders["error_model"])
+        error_model = decided.samples | "WriteErrorModel" >> WriteErrorModel(setup, fitted)
         written = (
             decided.written,
             error_model,

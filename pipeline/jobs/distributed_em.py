@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from common.errors import UsageError
 from pipeline import files
-from pipeline.aggregate.error_estimates import ErrorEstimates
+from pipeline.aggregate.error_model import ErrorModel
 from pipeline.aggregate.gold_votes import gold_vote_sums
 from pipeline.aggregate.methods.convergence import ConvergenceMonitor, MethodSettings
 from pipeline.aggregate.methods.distributed_em import (
@@ -44,9 +44,10 @@ from pipeline.jobs.verdicts import (
     FitErrorModel,
     JointResults,
     SampleImages,
+    WriteErrorModel,
     complete_verdicts,
+    sample_verdicts,
     write_agreement,
-    write_error_model,
     write_verdicts,
     write_workers,
 )
@@ -247,7 +248,7 @@ class EStepBucket(ReadStoredVotes):
 class DecideByModel(ReadStoredVotes):
     """Verdicts of a bucket by the model of the last iteration, and its worker sums."""
 
-    def process(self, element: tuple[int, list[Shard]], estimates: ErrorEstimates) -> Iterator[Any]:
+    def process(self, element: tuple[int, list[Shard]], error_model: ErrorModel | None) -> Iterator[Any]:
         """Write one shard of verdicts."""
         index, shards = element
         setup, config = self.tables.setup, self.tables.setup.config
@@ -258,8 +259,9 @@ class DecideByModel(ReadStoredVotes):
                 table = majority_with_posterior(votes, posterior, config.min_votes)
             else:
                 table = verdicts_of_posterior(votes, posterior, config.min_votes, config.min_confidence, gold)
-            table, metrics = complete_verdicts(table, votes, setup, estimates)
+            table, metrics = complete_verdicts(table, votes, setup, error_model)
             yield "verdicts", metrics
+            yield from sample_verdicts(table, votes, setup, index)
             yield from write_verdicts(table, setup, index)
             yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(votes, gold)))
 
@@ -311,12 +313,12 @@ class WriteResults(beam.PTransform):
         tables, setup = self.tables, self.tables.setup
         stored = pipeline | "Buckets" >> beam.Create(tables.shards("votes"))
         samples = stored | "SampleImages" >> beam.ParDo(SampleStoredVotes(tables, self.iteration))
-        estimates = samples | "ErrorModel" >> FitErrorModel(setup)
-        error_model = estimates | "WriteErrorModel" >> beam.Map(
-            write_error_model, setup.folders["error_model"]
+        fitted = beam.pvalue.AsSingleton(samples | "ErrorModel" >> FitErrorModel(setup))
+        decide = beam.ParDo(DecideByModel(tables, self.iteration), fitted)
+        decided = stored | "DecideByModel" >> decide.with_outputs(
+            "workers", "verdicts", "samples", main="written"
         )
-        decide = beam.ParDo(DecideByModel(tables, self.iteration), beam.pvalue.AsSingleton(estimates))
-        decided = stored | "DecideByModel" >> decide.with_outputs("workers", "verdicts", main="written")
+        error_model = decided.samples | "WriteErrorModel" >> WriteErrorModel(setup, fitted)
         has_skill = setup.config.method == "dawid-skene"
         joint = JointResults(tables.model(self.iteration).skill() if has_skill else {})
         gold_votes = pipeline | "GoldVotes" >> beam.Create(tables.shards("gold_votes"))

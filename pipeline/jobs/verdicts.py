@@ -13,11 +13,12 @@ import pyarrow as pa
 from pipeline.aggregate.agreement import AgreementEstimate
 from pipeline.aggregate.agreement_table import agreement_table, cohen_by_class
 from pipeline.aggregate.error_estimates import (
-    ErrorEstimates,
     fit_error_model,
     p_wrong_of_votes,
     sample_images,
+    tabulate_draws,
 )
+from pipeline.aggregate.error_model import ErrorModel
 from pipeline.aggregate.methods.convergence import MethodSettings
 from pipeline.aggregate.methods.registry import estimate_posterior
 from pipeline.aggregate.seen_class import add_seen_class
@@ -33,6 +34,7 @@ from pipeline.aggregate.verdicts import (
 from pipeline.aggregate.vote_columns import QUESTION, VoteColumns, join_columns
 from pipeline.aggregate.workers import worker_table
 from pipeline.jobs.gather import GatherAll
+from pipeline.jobs.ordered_sums import AddInOrder
 from pipeline.jobs.tables import Written, pack, unpack
 from pipeline.jobs.validate_votes import AggregateSetup
 from pipeline.keyed_hash import by_bucket, shard_key
@@ -61,13 +63,14 @@ class DecideByMajority(beam.DoFn):
     def __init__(self, setup: AggregateSetup) -> None:
         self.aggregate_setup = setup
 
-    def process(self, element: tuple[int, VoteColumns], estimates: ErrorEstimates) -> Iterator[Any]:
+    def process(self, element: tuple[int, VoteColumns], model: ErrorModel | None) -> Iterator[Any]:
         """Write one shard of verdicts."""
         index, votes = element
         setup, config = self.aggregate_setup, self.aggregate_setup.config
         table = majority_verdicts(votes, config.min_votes)
-        table, metrics = complete_verdicts(table, votes, setup, estimates)
+        table, metrics = complete_verdicts(table, votes, setup, model)
         yield "verdicts", metrics
+        yield from sample_verdicts(table, votes, setup, index)
         yield from write_verdicts(table, setup, index)
 
 
@@ -77,7 +80,7 @@ class DecideJointly(beam.DoFn):
     def __init__(self, setup: AggregateSetup) -> None:
         self.aggregate_setup = setup
 
-    def process(self, buckets: list[tuple[int, VoteColumns]], estimates: ErrorEstimates) -> Iterator[Any]:
+    def process(self, buckets: list[tuple[int, VoteColumns]], model: ErrorModel | None) -> Iterator[Any]:
         """Write all shards of verdicts; output JointResults as the side output "joint"."""
         setup, config = self.aggregate_setup, self.aggregate_setup.config
         votes = join_columns([columns for _, columns in sorted(buckets, key=lambda bucket: bucket[0])])
@@ -92,8 +95,9 @@ class DecideJointly(beam.DoFn):
             )
             defined = ~np.isnan(posterior.skill)
             skill = dict(zip(votes.workers[defined], posterior.skill[defined].tolist(), strict=True))
-        table, metrics = complete_verdicts(table, votes, setup, estimates)
+        table, metrics = complete_verdicts(table, votes, setup, model)
         yield "verdicts", metrics
+        yield from sample_verdicts(table, votes, setup)
         yield beam.pvalue.TaggedOutput("joint", JointResults(skill, cohen_by_class(votes)))
         for index, rows in by_bucket(table, setup.buckets):
             yield from write_verdicts(rows, setup, index)
@@ -120,7 +124,7 @@ class SampleImages(beam.DoFn):
 
 
 class FitErrorModel(beam.PTransform):
-    """PCollection[packed samples] → ErrorEstimates, one element."""
+    """PCollection[packed samples] → ErrorModel, or None without votes, one element."""
 
     def __init__(self, setup: AggregateSetup) -> None:
         super().__init__()
@@ -135,7 +139,7 @@ class FitErrorModel(beam.PTransform):
 
 
 def complete_verdicts(
-    table: pa.Table, votes: VoteColumns, setup: AggregateSetup, estimates: ErrorEstimates
+    table: pa.Table, votes: VoteColumns, setup: AggregateSetup, model: ErrorModel | None
 ) -> tuple[pa.Table, Written]:
     """Resolve ties, and fill `seen_class` and, for majority, `p_wrong`; return metrics for warnings, too.
 
@@ -145,16 +149,55 @@ def complete_verdicts(
     table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
     table = add_seen_class(table, votes.questions["seen_class"])
     gold = gold_codes(votes.questions, setup.gold)
-    p_wrong = p_wrong_of_votes(estimates, votes, gold, setup.classes)
+    p_wrong = p_wrong_of_votes(model, votes, gold, setup.classes)
     if config.method == "majority":
         table = set_p_wrong(table, p_wrong)
     return table, Written(None, verdict_metrics(table, p_wrong))
 
 
-def write_error_model(estimates: ErrorEstimates, folder: str) -> tuple[str, Written]:
-    """Write the table of the error model."""
+def sample_verdicts(
+    table: pa.Table, votes: VoteColumns, setup: AggregateSetup, index: int = 0
+) -> Iterator[Any]:
+    """Output as "samples": (bucket, [packed questions of the sample with `p_wrong`]); nothing without votes.
+
+    `table` has the completed verdicts on the questions of `votes`, in their order.
+    """
+    if votes.questions.num_rows:
+        gold = gold_codes(votes.questions, setup.gold)
+        sample = sample_images(votes, gold, setup.questions, table["p_wrong"])
+        yield beam.pvalue.TaggedOutput("samples", (index, [pack(sample)]))
+
+
+class WriteErrorModel(beam.PTransform):
+    """PCollection["samples" of `sample_verdicts`] → ("error_model", Written), one element.
+
+    model: side input, the fitted ErrorModel.
+    """
+
+    def __init__(self, setup: AggregateSetup, model: beam.pvalue.AsSingleton) -> None:
+        super().__init__()
+        self.setup, self.model = setup, model
+
+    def expand(self, samples: beam.PCollection) -> beam.PCollection:
+        """Gather the samples of all buckets, and write the table."""
+        return (
+            samples
+            | "GatherSamples" >> AddInOrder(_joined)
+            | "Write"
+            >> beam.Map(_write_error_model, self.model, self.setup.classes, self.setup.folders["error_model"])
+        )
+
+
+def _joined(parts: list[list[bytes]]) -> list[bytes]:
+    return [each for part in parts for each in part]
+
+
+def _write_error_model(
+    samples: list[bytes], model: ErrorModel | None, classes: tuple[str, ...], folder: str
+) -> tuple[str, Written]:
+    table = tabulate_draws(model, [unpack(part) for part in samples], classes)
     stem = directory.shard_stem("part", 0, 1)
-    return "error_model", Written(write_shard(folder, stem, ERROR_MODEL.schema, [estimates.table]))
+    return "error_model", Written(write_shard(folder, stem, ERROR_MODEL.schema, [table]))
 
 
 def write_verdicts(table: pa.Table, setup: AggregateSetup, index: int) -> Iterator[Any]:

@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import betabinom
 
 from benchmarks.true_noise import CLASSES, WORLDS, World, choose, run, vote
-from pipeline.aggregate.error_estimates import fit_error_model, p_wrong_of_votes, sample_images
-from pipeline.aggregate.error_model import fit
+from pipeline.aggregate.error_estimates import (
+    fit_error_model,
+    p_wrong_of_votes,
+    sample_images,
+    tabulate_draws,
+)
+from pipeline.aggregate.error_model import ErrorModel, fit
 from pipeline.aggregate.methods.posterior import UNKNOWN
 from pipeline.aggregate.vote_columns import VoteColumns
 from pipeline.aggregate.vote_likelihood import (
@@ -109,10 +114,10 @@ def test_answers_by_classes_are_choices_where_many_images_have_several_questions
 def test_estimates_do_not_depend_on_the_other_votes_of_a_bucket(world):
     votes, _ = (choose if world.class_answers else vote)(world, 0)
     gold = np.full(votes.questions.num_rows, UNKNOWN)
-    estimates = fit_error_model([sample_images(votes, gold, 10)], CLASSES, world.class_answers)
-    assert estimates.model is not None
-    assert estimates.model.kind.choices == world.class_answers
-    whole = p_wrong_of_votes(estimates, votes, gold, CLASSES)
+    model = fit_error_model([sample_images(votes, gold, 10)], CLASSES, world.class_answers)
+    assert model is not None
+    assert model.kind.choices == world.class_answers
+    whole = p_wrong_of_votes(model, votes, gold, CLASSES)
     images = votes.questions["image_id"].to_pylist()
     for name in sorted(set(images))[:40]:
         rows = [row for row, image in enumerate(images) if image == name]
@@ -124,7 +129,7 @@ def test_estimates_do_not_depend_on_the_other_votes_of_a_bucket(world):
             voters=votes.voters[kept],
             answers=votes.answers[kept],
         )
-        np.testing.assert_array_equal(p_wrong_of_votes(estimates, part, gold[rows], CLASSES), whole[rows])
+        np.testing.assert_array_equal(p_wrong_of_votes(model, part, gold[rows], CLASSES), whole[rows])
 
 
 def test_classes_of_choices_exclude_each_other():
@@ -155,17 +160,21 @@ def test_another_vote_no_makes_it_more_probably_wrong(yes, no):
     assert shown[1] < shown[0]
 
 
-def halves(votes: VoteColumns, gold: np.ndarray) -> list[pa.Table]:
-    rows = sample_images(votes, gold, 10)
+def p_wrong_column(model: ErrorModel | None, votes: VoteColumns, gold: np.ndarray) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(p_wrong_of_votes(model, votes, gold, CLASSES), pa.float32())])
+
+
+def halves(rows: pa.Table) -> list[pa.Table]:
     return [rows.slice(rows.num_rows // 3), rows.slice(0, rows.num_rows // 3)]
 
 
 def test_the_fit_does_not_depend_on_how_votes_are_divided_into_buckets():
     votes, _ = vote(World(images=200, asked=2), 0)
     gold = np.full(votes.questions.num_rows, UNKNOWN)
-    whole = fit_error_model([sample_images(votes, gold, 10)], CLASSES)
-    parts = fit_error_model(halves(votes, gold), CLASSES)
-    assert whole.table.equals(parts.table)
+    sample = sample_images(votes, gold, 10)
+    whole, parts = fit_error_model([sample], CLASSES), fit_error_model(halves(sample), CLASSES)
+    rows = sample_images(votes, gold, 10, p_wrong_column(whole, votes, gold))
+    assert tabulate_draws(whole, [rows], CLASSES).equals(tabulate_draws(parts, halves(rows), CLASSES))
     results = [p_wrong_of_votes(each, votes, gold, CLASSES) for each in (whole, parts)]
     np.testing.assert_array_equal(*results)
 
@@ -198,10 +207,10 @@ def test_gold_questions_keep_their_answer_and_correct_the_others():
 
 def test_without_votes_nothing_is_estimated():
     votes, _ = vote(World(images=5), 0)
-    estimates = fit_error_model([], CLASSES)
-    assert estimates.table.num_rows == 0
+    model = fit_error_model([], CLASSES)
+    assert tabulate_draws(model, [], CLASSES).num_rows == 0
     gold = np.full(votes.questions.num_rows, UNKNOWN)
-    assert np.isnan(p_wrong_of_votes(estimates, votes, gold, CLASSES)).all()
+    assert np.isnan(p_wrong_of_votes(model, votes, gold, CLASSES)).all()
 
 
 @pytest.mark.parametrize("name", ["average", "several classes"])
@@ -209,3 +218,28 @@ def test_the_interval_of_the_true_noise_covers_the_truth_of_simulated_worlds(nam
     outcomes = [run(replace(WORLDS[name], images=1000), seed) for seed in range(4)]
     assert sum(outcome.is_covered for outcome in outcomes) >= 3
     assert all(outcome.high - outcome.low < 0.15 for outcome in outcomes)
+
+
+def test_draws_are_those_of_the_questions_to_which_the_method_gives_a_p_wrong():
+    """The method calls all images with 0 of 3 votes yes 97 % wrong; the model draws something else, and that is the row."""
+    votes, _ = vote(World(images=300), 0)
+    gold = np.full(votes.questions.num_rows, UNKNOWN)
+    model = fit_error_model([sample_images(votes, gold, 10)], CLASSES)
+    yes = votes.counts()[:, 0]
+    by_method = pa.chunked_array([pa.array(np.where(yes == 0, 0.97, 0.04), pa.float32())])
+    own = p_wrong_column(model, votes, gold)
+    table = tabulate_draws(model, [sample_images(votes, gold, 10, by_method)], CLASSES).to_pylist()
+    drawn = {row["p_wrong_percent"]: row for row in table if row["class_name"] is None}
+    assert {percent: row["questions"] for percent, row in drawn.items()} == {
+        97: (yes == 0).sum(),
+        4: (yes > 0).sum(),
+    }
+    assert np.mean(drawn[97]["draws"]) == pytest.approx(own.to_numpy()[yes == 0].mean(), abs=0.05)
+    assert np.mean(drawn[4]["draws"]) == pytest.approx(own.to_numpy()[yes > 0].mean(), abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "gold"), [("hard questions", 0), ("spammers", 200)])
+def test_the_interval_covers_the_truth_where_a_method_is_too_sure(name, gold):
+    outcomes = [run(replace(WORLDS[name], images=1500), seed, gold, "dawid-skene") for seed in range(4)]
+    assert all(outcome.value > outcome.true for outcome in outcomes)
+    assert sum(outcome.is_covered for outcome in outcomes) >= 3
