@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
+from common import parquet_rows
 from common.errors import DataError
 from pipeline import files
 from pipeline.delimited import Block, check_once, cut_csv_file, read_csv
@@ -186,7 +187,7 @@ def _read_parquet(path: str, table: Table, part: FilePart | None) -> Iterator[Bl
             # The index that pandas writes is not a value of a row.
             unused = {name for name in names if not name.startswith("__index_level_")} - set(used)
             groups = range(part.start, part.end) if part else range(rows.num_row_groups)
-            for batch in rows.iter_batches(batch_size=BLOCK_ROWS, row_groups=groups, columns=used):
+            for batch in parquet_rows.batches(file, used, groups, BLOCK_ROWS):
                 texts = [_column_as_text(column) for column in batch.columns]
                 lines = np.arange(first, first + batch.num_rows)
                 first += batch.num_rows

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from common import parquet_rows
 from common.errors import DataError
 from schemas.label_trust import FILE, LABEL_TRUST
 from schemas.table import UNREADABLE
@@ -22,7 +22,7 @@ def read(run: Path) -> pa.Table:
     if not path.is_file():
         raise DataError(f"{path}: missing; a run writes it when it finishes: train it to the end (--resume)")
     try:
-        table = pq.read_table(path)
+        table = parquet_rows.read_table(path)
         names = ["set_name" if name == "set" else name for name in table.column_names]
         return LABEL_TRUST.conform(table.rename_columns(names), str(path))
     except UNREADABLE as error:

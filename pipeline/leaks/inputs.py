@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from common import parquet_rows
 from common.errors import DataError, UsageError
 from pipeline.ingest.source_folder import SourceFolder
 from pipeline.rejections import Rejected
@@ -70,12 +71,11 @@ def _parquet_images(paths: list[str]) -> Iterator[Encoded]:
     for path in paths:
         try:
             with pa.OSFile(path) as opened:
-                file = parquet.ParquetFile(opened)
-                schema = file.schema_arrow
+                schema = parquet.ParquetFile(opened).schema_arrow
                 column = _image_column(schema, path)
                 names = [column, *[name for name in _ID_COLUMNS if _holds_ids(schema, name)][:1]]
                 number = 0
-                for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
+                for batch in parquet_rows.batches(opened, names, rows_at_once=ROWS_AT_ONCE):
                     batch.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
                     ids = _texts(batch.column(1)) if len(names) > 1 else [None] * batch.num_rows
                     for image_id, image in zip(ids, batch.column(0).to_pylist(), strict=True):

@@ -7,6 +7,7 @@ from hashlib import sha256
 import pyarrow as pa
 from pyarrow import parquet
 
+from common import parquet_rows
 from common.errors import DataError
 from pipeline import files
 from pipeline.dedupe.local_match import SIDE
@@ -55,7 +56,7 @@ class PrintCache:
                 made_by = (opened.schema_arrow.metadata or {}).get(_KEY, b"").decode()
                 if made_by != self._made_by:
                     return SCHEMA.empty_table()
-                table = opened.read().cast(SCHEMA)
+                table = parquet_rows.read_table(file).cast(SCHEMA)
             table.validate(full=True)
             return table
         except UNREADABLE as error:

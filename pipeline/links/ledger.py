@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
+from common import parquet_rows
 from common.errors import DataError
 from pipeline import files
 from pipeline.shards.directory import with_schema
@@ -153,7 +154,7 @@ def read_checks(folder: str, columns: list[str] | None = None) -> pa.Table:
         path = files.join(folder, name)
         with files.open_read(path) as file:
             try:
-                table = parquet.read_table(file, columns=names)
+                table = parquet_rows.read_table(file, names)
                 table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
             except UNREADABLE as error:
                 raise DataError(f"{path}: cannot be read ({error}); {_REMEDY}") from error

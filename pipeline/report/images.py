@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
+from typing import IO
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from common import parquet_rows
 from common.errors import DataError
 from pipeline import files
 from pipeline.ingest.normalize import decode_stored
@@ -16,6 +18,7 @@ from pipeline.layout import Layout
 from pipeline.shards import directory
 from schemas.table import UNREADABLE
 
+_BYTES = "image.bytes"
 GROUPS_HELD = 4  # cached row groups, of 1,024 images each
 
 _MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
@@ -50,7 +53,7 @@ class StoredImages:
     def _read_firsts(self, shard: int) -> list[int]:
         """Return the first row of each row group of a shard."""
         with self._opened(shard) as file:
-            metadata = file.metadata
+            metadata = parquet.ParquetFile(file).metadata
         firsts, row = [], 0
         for group in range(metadata.num_row_groups):
             firsts.append(row)
@@ -59,16 +62,16 @@ class StoredImages:
 
     def _read_group(self, shard: int, group: int) -> pa.ChunkedArray:
         with self._opened(shard) as file:
-            table = file.read_row_group(group, columns=["image.bytes"])
-            return pa.compute.struct_field(table["image"], "bytes")
+            parts = parquet_rows.limited(parquet_rows.batches(file, [_BYTES], [group]), file)
+            return pa.chunked_array([part["image"].field("bytes") for part in parts], pa.binary())
 
     @contextmanager
-    def _opened(self, shard: int) -> Iterator[parquet.ParquetFile]:
+    def _opened(self, shard: int) -> Iterator[IO[bytes]]:
         """Open a shard. Raises DataError, also if the block cannot read it."""
         path = self.paths[shard]
         try:
             with files.open_read(path) as file:
-                yield parquet.ParquetFile(file)
+                yield file
         except (KeyError, *UNREADABLE) as error:
             raise DataError(f"{path}: cannot read images ({error}); run ingest again with --force") from error
 

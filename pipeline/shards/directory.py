@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
-from pyarrow import parquet
 
+from common import parquet_rows
 from common.errors import DataError
 from pipeline import files
 from pipeline.layout import stage_of
@@ -229,7 +229,7 @@ def read_shard(
                 raise DataError(f"{path}: its bytes differ from those that were written; {_REMEDY}")
             file = pa.BufferReader(content)
         try:
-            table = parquet.read_table(file, columns=list(columns) if columns else None)
+            table = parquet_rows.read_table(file, columns or None)
             table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
             return table
         except (pa.ArrowException, OSError, ValueError) as error:

@@ -1,10 +1,12 @@
 """Read the rows of a shard in batches of limited size: a shard of others may hold one large value for thousands of rows."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from common import parquet_rows
 from common.errors import DataError
 
 ROWS_AT_ONCE = 512
@@ -13,12 +15,13 @@ BYTES_AT_ONCE = 256 << 20
 _IMAGE = "image.bytes"
 
 
-def batches(reader: parquet.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def batches(file: Any, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """Yield the rows of a shard, of some columns if given, with valid text.
 
     A value is no larger than its column in a row group, and a dictionary repeats it in each row without taking space. Raises
     DataError if images are compressed, which hides their size, and what pyarrow raises for damaged files.
     """
+    reader = parquet.ParquetFile(file)
     for group in range(reader.num_row_groups):
         about = reader.metadata.row_group(group)
         stated = [about.column(index) for index in range(about.num_columns)]
@@ -26,9 +29,7 @@ def batches(reader: parquet.ParquetFile, columns: Sequence[str] | None = None) -
             raise DataError("its images are compressed a second time, which this project never does")
         largest = max(max(each.total_compressed_size, each.total_uncompressed_size) for each in stated)
         rows = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(1, largest)))
-        for batch in reader.iter_batches(
-            batch_size=rows, row_groups=[group], columns=list(columns) if columns else None
-        ):
+        for batch in parquet_rows.batches(file, columns, [group], rows):
             table = pa.Table.from_batches([batch])
             table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
             yield table

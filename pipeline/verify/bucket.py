@@ -143,7 +143,7 @@ def _batches(path: str, schema: pa.Schema, rows: int, required: Sequence[str]) -
             raise DataError(f"{path}: columns or class names are not those of the example table")
         if reader.metadata.num_rows != rows:
             raise DataError(f"{path}: {reader.metadata.num_rows} rows, the manifest says {rows}")
-        for table in batches(reader):
+        for table in batches(file):
             for column in required:
                 if column in schema.names and table[column].null_count:
                     raise DataError(f"{path}: {column} is missing in some rows")

@@ -132,7 +132,7 @@ def _read(
                 reader = parquet.ParquetFile(file)
                 if not reader.schema_arrow.equals(plan.schema_of(name), check_metadata=True):
                     return
-                for table in batches(reader, columns):
+                for table in batches(file, columns):
                     if table["image_id"].null_count:
                         return
                     wanted = np.isin(shard_key(table["image_id"].to_pylist()), keys)

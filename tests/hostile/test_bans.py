@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = [
     file
-    for package in ("schemas", "pipeline", "training", "demo", "scripts", "benchmarks")
+    for package in ("common", "page", "schemas", "pipeline", "training", "demo", "scripts", "benchmarks")
     for file in sorted((ROOT / package).rglob("*.py"))
 ] + [ROOT / "setup.py"]
 # modules that run what they read
@@ -40,6 +40,15 @@ ARGUMENTS = {
 # and those that a call must give
 NEEDED = {"np.load": "allow_pickle", "numpy.load": "allow_pickle", "torch.load": "weights_only"}
 NAMES = {"CERT_NONE"}
+# what reads rows of Parquet files without a limit of memory; common/parquet_rows.py has one
+PARQUET = {
+    "parquet.read_table",
+    "pq.read_table",
+    "parquet.read_pandas",
+    "pd.read_parquet",
+    "pandas.read_parquet",
+}
+PARQUET_METHODS = {"iter_batches", "read_row_group", "read_row_groups"}
 
 
 def breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -72,6 +81,18 @@ def test_no_source_does_what_is_banned() -> None:
         for line, what in breaches(ast.parse(file.read_text(encoding="utf-8")))
     ]
     assert not result
+
+
+def test_parquet_files_are_read_in_one_place() -> None:
+    found = {
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in SOURCES
+        if file.relative_to(ROOT).parts[0] in ("common", "schemas", "pipeline", "training")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and (ast.unparse(node.func) in PARQUET or ast.unparse(node.func).split(".")[-1] in PARQUET_METHODS)
+    }
+    assert {place.partition(":")[0] for place in found} == {"common/parquet_rows.py"}
 
 
 @pytest.mark.parametrize(

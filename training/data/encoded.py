@@ -2,7 +2,8 @@
 
 A global shuffle reads images in any order, but Parquet reads whole row groups. The pipeline stores encoded images with
 plain encoding and without compression, so their bytes are contiguous in the file. Opening a shard finds their offsets
-by comparing the file with the values that Arrow reads. Images of shards in other encodings are kept in memory.
+by comparing the file with the values that Arrow reads. Images of shards in other encodings are kept in memory, unless they
+take far more of it than their file (common/parquet_rows.py).
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from common import parquet_rows
 from common.errors import DataError
 from schemas.manifest import Shard
 
@@ -86,7 +88,7 @@ def open_shard(path: Path, shard: Shard) -> tuple[mmap.mmap, pq.ParquetFile]:
             f"{path}: altered since it was built (the SHA-256 differs); copy it or build the set again"
         )
     with reading(path):
-        parquet = pq.ParquetFile(pa.BufferReader(pa.py_buffer(mapped)))
+        parquet = pq.ParquetFile(source(mapped))
     if parquet.metadata.num_rows != shard.rows:
         raise DataError(
             f"{path}: {parquet.metadata.num_rows} rows, but the manifest says {shard.rows}; build the set again"
@@ -98,19 +100,28 @@ def locate_images(mapped: mmap.mmap, parquet: pq.ParquetFile) -> EncodedImages:
     """Return the images of one shard, as views of the mapped file or, if they are compressed, from memory."""
     paths = [parquet.schema.column(i).path for i in range(len(parquet.schema))]
     leaf = paths.index(COLUMN)
+    file = source(mapped)
     parts = []
     for group in range(parquet.num_row_groups):
-        values = _values(parquet.read_row_group(group, columns=[COLUMN]))
         column = parquet.metadata.row_group(group).column(leaf)
         start = column.data_page_offset
+        values = _values(parquet_rows.batches(file, [COLUMN], [group]))
         location = _locate(values, mapped, start, start + column.total_compressed_size)
-        parts.append(_in_memory(values) if location is None else _in_file(mapped, *location))
+        if location is None:
+            return _in_memory(list(_values(parquet_rows.limited(parquet_rows.batches(file, [COLUMN]), file))))
+        parts.append(_in_file(mapped, *location))
     return join(parts) if parts else EncodedImages((), *(np.zeros(0, np.int64) for _ in range(3)))
 
 
-def _values(table: pa.Table) -> list[bytes]:
-    values: list[bytes | None] = pc.struct_field(table["image"].combine_chunks(), "bytes").to_pylist()
-    return [value or b"" for value in values]  # decoding an empty image raises the error
+def source(mapped: mmap.mmap) -> pa.BufferReader:
+    """Return a mapped file as pyarrow reads it."""
+    return pa.BufferReader(pa.py_buffer(mapped))
+
+
+def _values(parts: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+    for part in parts:
+        for value in pc.struct_field(part["image"], "bytes").to_pylist():
+            yield value or b""  # decoding an empty image raises the error
 
 
 def _locate(

@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from common import parquet_rows
 from common.errors import DataError
 from schemas.example import EXAMPLE, SHARED_IMAGES
 from schemas.manifest import MANIFEST, Manifest
 from training.data.decode import decode
-from training.data.encoded import COLUMN, EncodedImages, join, locate_images, open_shard, reading
+from training.data.encoded import COLUMN, EncodedImages, join, locate_images, open_shard, reading, source
 from training.data.image_stores import ImageStore, StreamedImages
 
 UNKNOWN = -1  # a true label that is null in the table
@@ -190,7 +191,7 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
     tables, parts = [], []
     for shard in manifest.shards:
         mapped, parquet = open_shard(directory / shard.file, shard)
-        tables.append(_read(parquet, COLUMNS, directory / shard.file))
+        tables.append(_read(mapped, parquet, COLUMNS, directory / shard.file))
         if not shared:
             parts.append(_locate_images(mapped, parquet, directory / shard.file))
     table = pa.concat_tables(tables)
@@ -271,7 +272,7 @@ def _shared_images(directory: Path, ids: pa.ChunkedArray) -> EncodedImages:
     stored_ids, parts = [], []
     for shard in Manifest.from_json(data, str(path)).shards:
         mapped, parquet = open_shard(folder / shard.file, shard)
-        stored_ids.append(_read(parquet, ["image_id"], folder / shard.file)["image_id"])
+        stored_ids.append(_read(mapped, parquet, ["image_id"], folder / shard.file)["image_id"])
         parts.append(_locate_images(mapped, parquet, folder / shard.file))
     all_ids = pa.chunked_array([chunk for column in stored_ids for chunk in column.chunks], type=ids.type)
     rows = pc.index_in(ids, value_set=all_ids)
@@ -290,11 +291,12 @@ def _locate_images(mapped: mmap.mmap, parquet: pq.ParquetFile, path: Path) -> En
         return locate_images(mapped, parquet)
 
 
-def _read(parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> pa.Table:
+def _read(mapped: mmap.mmap, parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> pa.Table:
     """Read columns with the types of the table's schema."""
     _require_columns(parquet, columns, path)
     with reading(path):
-        table = parquet.read(columns).cast(pa.schema([EXAMPLE.schema.field(name) for name in columns]))
+        schema = pa.schema([EXAMPLE.schema.field(name) for name in columns])
+        table = parquet_rows.read_table(source(mapped), columns).cast(schema)
         table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
         return table
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from common import parquet_rows
 from common.atomic_file import replacing
 from common.errors import DataError
 from common.json_records import parse_json
@@ -341,7 +342,7 @@ def _curves_of(rows: Iterable[_StoredRow]) -> pa.Table:
 
 def _read_file(path: Path, schema: Table) -> pa.Table:
     try:
-        return schema.conform(pq.read_table(path), str(path))
+        return schema.conform(parquet_rows.read_table(path), str(path))
     except UNREADABLE as error:
         problem = (
             "missing"
