@@ -174,7 +174,7 @@ def _local_copy(path: str) -> Iterator[str]:
 
 
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor], spec: NetworkSpec) -> None:
-    """Copy weights into a network; those of its classifier are left out. Raises DataError if names or shapes differ."""
+    """Copy weights into a network; those of its classifier are left out. Raises DataError if names, shapes or types differ."""
     own = model.state_dict()
     config: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]  # set by timm
     heads = config.get("classifier") or ()
@@ -190,7 +190,14 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], spec: NetworkSpec) ->
         for name in own.keys() & given.keys()
         if own[name].shape != given[name].shape
     ]
-    problems = (("lacks", missing), ("has unknown", unknown), ("has other shapes:", shapes))
+    kinds = [
+        f"{name} is {given[name].dtype} instead of {own[name].dtype}"
+        for name in own.keys() & given.keys()
+        if own[name].is_floating_point() != given[name].is_floating_point() or given[name].is_complex()
+    ]
+    problems = (
+        ("lacks", missing), ("has unknown", unknown), ("has other shapes:", shapes), ("has other types:", kinds)
+    )  # fmt: skip
     found = [f"it {verb} {_listed(names)}" for verb, names in problems if names]
     if found:
         raise DataError(

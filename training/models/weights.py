@@ -49,9 +49,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if not (
             isinstance(content, dict)
-            and all(isinstance(name, str) and isinstance(one, Tensor) for name, one in content.items())
+            and all(isinstance(name, str) and _is_plain(value) for name, value in content.items())
         ):
-            raise ValueError("it is not a state dictionary of tensors")
+            raise ValueError("it is not a state dictionary of names and dense tensors")
         return content
     except Exception as error:  # a damaged or hostile file can raise any exception
         raise DataError(
@@ -59,11 +59,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
+def _is_plain(value: object) -> bool:
+    """Whether a value is a tensor that can be copied into a parameter: torch also saves sparse, quantized and empty shells."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
+
+
 def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy weights into a network; heads for another number of classes keep their initial weights.
 
     Auxiliary heads (AuxLogits, aux1, aux2) that the network lacks are ignored. Names of older versions of torchvision are
-    accepted, which most of its files have. Raises DataError if other names or shapes differ.
+    accepted, which most of its files have. Raises DataError if other names or shapes differ, or if weights are not real
+    numbers in floating point: torch would drop imaginary parts, and take the integers of a quantized network as weights.
     """
     current = network.state_dict()
     # A copy with the attribute in which torch saves the versions of the modules.
@@ -75,7 +86,12 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
         elif renamed := _OLD_DENSE_LAYER.fullmatch(name):
             given["".join(renamed.groups())] = given.pop(name)
     heads = {name for name in current.keys() & given.keys() if current[name].shape != given[name].shape}
-    odd = sorted(name for name in heads if current[name].shape[1:] != given[name].shape[1:])
+    odd = sorted(
+        name
+        for name in current.keys() & given.keys()
+        if current[name].is_floating_point() != given[name].is_floating_point() or given[name].is_complex()
+    )
+    odd += sorted(name for name in heads if current[name].shape[1:] != given[name].shape[1:])
     if len({(current[name].shape[:1], given[name].shape[:1]) for name in heads}) > 1:
         odd += sorted(heads)  # the heads of a network have the same number of classes
     for name in heads:

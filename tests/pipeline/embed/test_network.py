@@ -151,10 +151,12 @@ def changed_weights(tensors: dict, what: str) -> dict:
         return {name: tensor for name, tensor in tensors.items() if name not in names}
     if what == "has unknown":
         return {**tensors, "extra.weight": torch.zeros(3)}
+    if what == "has other types":
+        return {**tensors, names[0]: tensors[names[0]].to(torch.int8)}
     return {**tensors, names[0]: torch.zeros(1, 3, 3, 3)}
 
 
-@pytest.mark.parametrize("what", ["lacks", "has unknown", "has other shapes"])
+@pytest.mark.parametrize("what", ["lacks", "has unknown", "has other shapes", "has other types"])
 def test_weights_of_another_network_are_refused_with_the_names_of_tensors(tmp_path: Path, what: str) -> None:
     path = tmp_path / "w.safetensors"
     tensors = save_weights(path)

@@ -102,6 +102,9 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
     assert "1.bias" in refused({name: one for name, one in state.items() if name != "1.bias"})
     assert "0.weight" in refused(state | {"0.weight": torch.zeros(4, 7)})
+    for kind in (torch.complex64, torch.int8, torch.bool):
+        assert "0.weight" in refused(state | {"0.weight": state["0.weight"].to(kind)})
+    fill_network(net, {name: one.to(torch.bfloat16) for name, one in state.items()}, "weights.pth")
     with pytest.raises(UsageError, match="has no pretrained weights"):
         make_network(NetworkConfig("small_cnn", weights="pretrained"), 3, 0)
 
@@ -238,6 +241,22 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     for name in ("evil.pth", "list.pth", "missing.pth"):
         with pytest.raises(DataError, match="not a readable file of weights"):
             read_weights(tmp_path / name)
+
+
+# torch warns of its own class when it reads a quantized tensor
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+@pytest.mark.parametrize("what", ["sparse", "quantized", "meta", "number as name"])
+def test_a_file_of_anything_but_dense_tensors_is_refused(tmp_path: Path, what: str) -> None:
+    weight = torch.ones(2, 3)
+    contents: dict[str, dict[object, Tensor]] = {
+        "sparse": {"weight": weight.to_sparse()},
+        "quantized": {"weight": torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8)},
+        "meta": {"weight": weight.to("meta")},
+        "number as name": {"weight": weight, 5: weight},
+    }
+    torch.save(contents[what], tmp_path / "weights.pth")
+    with pytest.raises(DataError, match="not a state dictionary of names and dense tensors"):
+        read_weights(tmp_path / "weights.pth")
 
 
 def test_unknown_library_networks_are_answered_with_the_nearest() -> None:
