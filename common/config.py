@@ -194,7 +194,9 @@ class _Loader(yaml.SafeLoader):
         """Return the value of a node. Raises MarkedYAMLError where SafeLoader raises others: 2026-13-45, `!!bool x`."""
         try:
             value = super().construct_object(node, deep)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(value, int):
+                str(value)  # raises ValueError for thousands of digits, which hexadecimal and 1:30 can write
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             kind = node.tag.rpartition(":")[2]
             raise yaml.MarkedYAMLError(
                 problem=f"{str(node.value)[:80]!r} is not a valid {kind}; correct it, or put text in quotes",

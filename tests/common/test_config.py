@@ -213,7 +213,19 @@ def test_words_that_begin_like_a_bool_are_text(word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["!!bool x", "!!timestamp x", "!!int x", "!!binary é", "!!set 3", "!!float {}"]
+    "value",
+    [
+        "!!bool x",
+        "!!timestamp x",
+        "!!int x",
+        "!!int ''",
+        "!!binary é",
+        "!!set 3",
+        "!!float {}",
+        "0x" + "f" * 5000,
+        "1:" * 3000 + "1",
+        "1:" * 3000 + "1.0",
+    ],
 )
 def test_a_tag_that_does_not_fit_its_value_is_a_usage_error(value: str) -> None:
     with pytest.raises(UsageError, match=r"x\.yaml"):
