@@ -40,8 +40,8 @@ class FeatureStore:
                 if digests.shape != (len(features), 32) or digests.dtype != torch.uint8:
                     raise KeyError("digests")
                 self._take(digests, features)
-            except (SafetensorError, KeyError):
-                path.unlink(missing_ok=True)
+            except (SafetensorError, KeyError, FileNotFoundError):
+                path.unlink(missing_ok=True)  # another process may have done so already
 
     def missing(self, digests: Sequence[bytes]) -> list[int]:
         """Return the index of the first occurrence of each digest without features, in ascending order."""

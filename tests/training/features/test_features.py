@@ -181,6 +181,12 @@ def test_stores_of_two_processes_see_each_others_parts(tmp_path: Path) -> None:
     assert one.missing([b"x" * 32, digests[0], b"x" * 32]) == [0]
 
 
+def test_a_damaged_part_that_another_process_has_deleted_is_no_error(tmp_path: Path) -> None:
+    # listed like a file that is deleted before it is opened
+    (tmp_path / "part-0.safetensors").symlink_to(tmp_path / "deleted")
+    assert FeatureStore(tmp_path).missing([bytes(32)]) == [0]
+
+
 def test_features_that_another_process_is_computing_are_waited_for(
     dataset: Path, probe: Make, tmp_path: Path, computed: list[int]
 ) -> None:
