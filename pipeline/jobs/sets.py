@@ -238,7 +238,8 @@ def is_whole(dataset: str) -> bool:
 
 
 def remove_leftovers(dataset: str) -> None:
-    """Remove what an interrupted commit left in a whole dataset: dropped sets, and old shards of the others."""
+    """Remove what an interrupted commit left in a whole dataset: half-written files, dropped sets, old shards of the others."""
+    files.remove_temporaries(dataset)
     remove_dropped_sets(dataset)
     for name in directory.read_manifest(dataset).about["sets"]:
         commit.remove_leftovers(files.join(dataset, name))

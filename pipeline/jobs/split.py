@@ -266,7 +266,9 @@ def _write(
     stale = [each for each in plan.sets if force or not each.is_written(dataset)]
     names = {each.name for each in plan.sets}
     dropped = [name for name in set_names(dataset) if name not in names]
-    for each in plan.sets:  # an interrupted commit may have left old shards of a set that is written already
+    # An interrupted commit may have left half-written files, and old shards of a set that is written already.
+    files.remove_temporaries(dataset)
+    for each in plan.sets:
         commit.prepare(files.join(dataset, each.name))
     written = sorted(each.name for each in stale)
     report = None if force else interrupted_report(layout.changes, dataset, about["made_from"], written)

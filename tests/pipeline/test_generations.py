@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.atomic_file import TEMPORARY_PREFIX
 from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.jobs.tables import Written, check_libraries
@@ -153,10 +154,16 @@ def test_what_interrupted_builds_have_left_goes_with_the_next_one(world: World, 
     shard = next(red.glob("*.parquet"))
     shutil.copy(shard, leftover / shard.name)
     shutil.copy(shard, leftover / "_staged" / f"{'0' * 32}.parquet")
+    half = output / "dataset" / f"{TEMPORARY_PREFIX}0123456789abcdef-README.md"
+    half.write_text("half a")
     (red / MANIFEST).unlink()
     (output / "dataset" / MANIFEST).unlink()
     assert build(world, output) == 0
     assert not leftover.exists()
+    assert not half.exists()
+    half.write_text("half a")
+    assert build(world, output) == 0
+    assert not half.exists()
     assert main(["verify", str(output / "dataset")]) == 0
 
 
