@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
+from common.config import expand_home
 from common.errors import DataError, UsageError
 from common.extras import install_command, project_version
 from common.terminal import visible_lines
@@ -46,9 +47,10 @@ class Parser(argparse.ArgumentParser):
         return self.verbs
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse arguments, and keep them for suggestions."""
-        self.given = sys.argv[1:] if args is None else list(args)
-        return super().parse_known_args(args, namespace)
+        """Parse arguments, and keep them for suggestions. Shells expand `--output ~/x`, but not `--output=~/x`."""
+        words = sys.argv[1:] if args is None else list(args)
+        self.given = [_expand_flag(word) for word in words]
+        return super().parse_known_args(self.given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print the error with a suggestion and exit with code 2."""
@@ -76,6 +78,11 @@ class Parser(argparse.ArgumentParser):
         return "".join(
             f"; did you mean {found[0]} instead of {flag}?" for flag, found in near.items() if found
         )
+
+
+def _expand_flag(word: str) -> str:
+    flag, equals, value = word.partition("=")
+    return flag + equals + expand_home(value) if word.startswith("--") else expand_home(word)
 
 
 def escape_unencodable() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import os
 import re
 import types
 import typing
@@ -202,7 +203,12 @@ class _Loader(yaml.SafeLoader):
                 problem=f"{str(node.value)[:80]!r} is not a valid {kind}; correct it, or put text in quotes",
                 problem_mark=node.start_mark,
             ) from error
-        return _storable(value, node) if isinstance(value, str) else value
+        return expand_home(_storable(value, node)) if isinstance(value, str) else value
+
+
+def expand_home(text: str) -> str:
+    """Return a path below `~`, as the shell writes the home folder, as an absolute path, and other text as it is."""
+    return os.path.expanduser(text) if text.startswith("~/") else text
 
 
 def _storable(text: str, node: yaml.Node) -> str:

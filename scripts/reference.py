@@ -83,7 +83,7 @@ def config() -> str:
         "",
         MADE,
         "Keys are set in a YAML file, or with `--set key=value` (dotted: `--set ingest.size=84`). An unknown key is an error",
-        "that suggests the nearest.",
+        "that suggests the nearest. Text that begins with `~/` is a path below your home folder.",
     ]
     for kind, title, where in (
         (BuildConfig, "A build", "`python -m pipeline build --config FILE`, and each of its stages"),

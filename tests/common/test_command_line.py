@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from common.command_line import Parser, run_verb
+from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import DataError, UsageError
 
 EXTRAS = {"duckdb": "report"}
@@ -166,3 +166,15 @@ def test_a_warning_for_users_shows_no_code(monkeypatch: pytest.MonkeyPatch) -> N
     run_verb(lambda: 0, {})
     assert warnings.formatwarning("few steps", UserWarning, "a.py", 3, "x = 1") == "warning: few steps\n"
     assert "a.py:3: DeprecationWarning" in warnings.formatwarning("old", DeprecationWarning, "a.py", 3)
+
+
+@pytest.mark.parametrize("words", [["--output", "~/x"], ["--output=~/x"]])
+def test_the_home_folder_is_found_where_the_shell_does_not_expand_it(
+    monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Otherwise `--output=~/x` makes a folder that is called ~."""
+    monkeypatch.setenv("HOME", "/home/ant")
+    top = make_parser("pipeline", "noise-pipeline", "")
+    add_verb(top.add_subparsers(dest="verb"), "build", "", "").add_argument("--output")
+    assert top.parse_args(["build", *words]).output == "/home/ant/x"
+    assert top.parse_args(["build", "--output", "a~/x"]).output == "a~/x"

@@ -320,3 +320,13 @@ def test_text_that_no_file_can_hold_is_an_error_with_its_line(text: str) -> None
 def test_text_in_json_escapes_is_read_as_it_was_written(text: str) -> None:
     """JSON has characters beyond U+FFFF as two escapes."""
     assert parse_yaml(json.dumps({"name": text}), "a.yaml") == {"name": text}
+
+
+@pytest.mark.parametrize("written", ["~/x", "'~/x'", "[~/x]", "{a: ~/x}"])
+def test_text_below_the_home_folder_is_an_absolute_path(
+    monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ant")
+    for found in (parse_yaml(f"source: {written}", "a.yaml"), parse_overrides([f"source={written}"])):
+        assert "/home/ant/x" in str(found)
+        assert "~" not in str(found)
