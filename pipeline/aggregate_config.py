@@ -56,7 +56,8 @@ class AggregateConfig:
     max_iterations: int = output(100)
     """Maximum number of iterations of an iterative method, 1 to 1,000,000."""
     smoothing: float = output(0.0)
-    """Pseudo-count added to each count of the Dawid-Skene and one-coin estimates, 0 or more; 0 is maximum likelihood."""
+    """Pseudo-count added to each count of the Dawid-Skene and one-coin estimates, 0 to 1,000,000; 0 is maximum
+    likelihood."""
     distribute_above: int = output(2_500_000)
     """Number of questions above which Dawid-Skene runs as one Beam job per iteration, bucket by bucket. Up to this number
     one worker process holds all votes, about 3 GB for ten million votes."""
@@ -73,8 +74,8 @@ class AggregateConfig:
             raise ValueError(
                 f"max_votes {self.max_votes} is below min_votes {self.min_votes}; raise max_votes or lower min_votes"
             )
-        if self.smoothing < 0:
-            raise ValueError(f"smoothing must be 0 or more, got {self.smoothing}")
+        if not 0 <= self.smoothing <= 1_000_000:
+            raise ValueError(f"smoothing must be 0 to 1,000,000, got {self.smoothing:g}")
         for word, answer in (self.answer_words or {}).items():
             if word.strip() in MISSING:
                 raise ValueError(

@@ -147,7 +147,7 @@ class DedupeConfig:
     """Maximum number of differing bits of the 256-bit hashes of two near-duplicates, 0 to 128."""
     min_contrast: float = output(2.0)
     """Standard deviation of gray levels (0 to 255) below which an image is a duplicate only of files with the same bytes,
-    since all flat images hash alike; 0 or more."""
+    since all flat images hash alike; 0 to 255."""
     clean_leaks: Literal["remove", "keep"] = output("remove")
     """Remove or keep clean training images that are near-duplicates of test images; web images are always removed."""
     orientations: Literal["none", "mirrored", "all"] = output("mirrored")
@@ -170,9 +170,10 @@ class DedupeConfig:
             raise ValueError(f"radius must be 0 to 10 (of 64 bits), got {self.radius}")
         if not 0 <= self.confirm_radius <= 128:
             raise ValueError(f"confirm_radius must be 0 to 128 (of 256 bits), got {self.confirm_radius}")
-        for name in ("min_contrast", "distribute_above"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.min_contrast <= 255:
+            raise ValueError(f"min_contrast must be 0 to 255, got {self.min_contrast:g}")
+        if self.distribute_above < 0:
+            raise ValueError(f"distribute_above must be 0 or more, got {self.distribute_above}")
         if not 0 <= self.neighbors <= 1000:
             raise ValueError(f"neighbors must be 0 to 1,000, got {self.neighbors:,}")
         if not -1 <= self.min_similarity <= 1:

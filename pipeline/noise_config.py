@@ -65,6 +65,9 @@ class NoiseConfig:
 
     def __post_init__(self) -> None:
         levels = self.levels or ()
+        if (self.levels == () or not self.colors) and not self.fixed_sets:
+            key = "colors" if self.levels != () else "levels"
+            raise ValueError(f"{key} is empty, so that there is no training set; add one, or fixed_sets")
         for level in levels:
             if not 0 <= level < 1:
                 raise ValueError(

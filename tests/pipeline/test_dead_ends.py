@@ -52,6 +52,12 @@ def test_a_misspelled_word_suggests_the_nearest(capsys, command: str, reported: 
         ("aggregate.answer_words={None: no}", "marks a missing value in vote files"),
         ("classes=[ant, nan]", "'nan' stands for a missing value in lists"),
         ("classes=[ant, 'a\\u200bb']", "classes: "),
+        ("noise.levels=[]", "levels is empty, so that there is no training set"),
+        ("noise.colors=[]", "colors is empty, so that there is no training set"),
+        ("clean=[]", "clean names no list, but sets need clean images"),
+        ("test=[]", "test names no list, but sets need test images"),
+        ("dedupe.min_contrast=1e308", "min_contrast must be 0 to 255, got 1e+308"),
+        ("aggregate.smoothing=1e308", "smoothing must be 0 to 1,000,000, got 1e+308"),
         ("classes=[1, 2]", "YAML reads it as int, so write the text in quotes"),
     ],
 )

@@ -248,7 +248,7 @@ def test_without_levels_and_without_wrong_images_the_error_gives_the_reason():
 
 
 def test_no_levels_make_no_sets():
-    assert made(NoiseConfig(levels=())) == {}
+    assert made(NoiseConfig(levels=(), fixed_sets=("released.csv",))) == {}
 
 
 def test_a_class_without_clean_images_is_named():
