@@ -179,7 +179,13 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         code: int = module.verb(arguments)
         return code
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+            reason = str(error).split("DefaultCPUAllocator: ")[-1] or "no memory left"
+            raise DataError(
+                f"this machine is out of memory ({reason}); end other programs, use smaller images (augment.resize) or batches, "
+                "or stream the images with --resident-gb 0"
+            ) from error
         if type(error).__name__ != "OutOfMemoryError":  # compared by name, to avoid importing torch
             raise
         remedy = (

@@ -4,11 +4,13 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -340,3 +342,18 @@ def test_flags_with_numbers_beyond_any_use_are_wrong_usage(
         main(words)
     assert ended.value.code == 2
     assert "must be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("allocate", [torch.empty, np.empty])
+def test_a_machine_without_enough_memory_is_an_error_with_a_remedy(
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    allocate: Callable[[int], Any],
+) -> None:
+    monkeypatch.setattr("training.train_verb.prepare_run", lambda *_, **__: allocate(2**58))
+    assert main(train(dataset, tmp_path / "run")) == 1
+    error = capsys.readouterr().err
+    assert "this machine is out of memory" in error
+    assert "augment.resize" in error
