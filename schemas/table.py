@@ -12,6 +12,15 @@ from common.errors import DataError
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 """Errors that pyarrow raises for a damaged Parquet file; UnicodeDecodeError if a column name is not UTF-8."""
 
+COMPARED, SHOWN, LONGEST_SHOWN = 1000, 20, 80
+"""Columns of a file that are compared with a missing one, and columns and characters of each that a message shows."""
+
+
+def listed(columns: Sequence[str]) -> str:
+    """Return the names of columns for a message: a line of JSON may have millions, and each may be long."""
+    more = f" and {len(columns) - SHOWN:,} more" if len(columns) > SHOWN else ""
+    return ", ".join(column[:LONGEST_SHOWN] for column in columns[:SHOWN]) + more or "none"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -31,10 +40,10 @@ class Table:
         for name in self.required:
             if name in columns:
                 continue
-            near = get_close_matches(name, columns, n=1)
+            near = get_close_matches(name, [column[:LONGEST_SHOWN] for column in columns[:COMPARED]], n=1)
             hint = f" (did you mean {near[0]!r}? rename it)" if near else ""
             raise DataError(
-                f"{where}: a {self.name} table needs the column {name!r}{hint}; it has {', '.join(columns) or 'none'}"
+                f"{where}: a {self.name} table needs the column {name!r}{hint}; it has {listed(columns)}"
             )
 
     def from_rows(self, rows: Iterable[Mapping[str, Any]]) -> pa.Table:

@@ -13,7 +13,7 @@ from common.errors import DataError, UsageError
 from pipeline.ingest.source_folder import SourceFolder
 from pipeline.rejections import Rejected
 from pipeline.retrieve.image_files import find_all_images
-from schemas.table import UNREADABLE
+from schemas.table import UNREADABLE, listed
 
 MAX_BYTES = 20_000_000  # as ingest.max_bytes
 ROWS_AT_ONCE = 16
@@ -110,7 +110,7 @@ def _image_column(schema: pa.Schema, path: str) -> str:
         if _holds_images(field.type):
             return str(field.name)
     raise DataError(
-        f"{path}: no column of encoded images (binary, or a struct with 'bytes'); it has {', '.join(schema.names)}"
+        f"{path}: no column of encoded images (binary, or a struct with 'bytes'); it has {listed(schema.names)}"
     )
 
 
@@ -154,7 +154,7 @@ def _saved_images(path: str) -> Iterator[Encoded]:
         raise UsageError(f"{path}: it has the splits {', '.join(loaded)}; give the folder of one of them")
     names = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.Image)]
     if not names:
-        raise DataError(f"{path}: no column of type Image; it has {', '.join(loaded.features)}")
+        raise DataError(f"{path}: no column of type Image; it has {listed(list(loaded.features))}")
     images = loaded.select_columns(names[:1]).cast_column(names[0], datasets.Image(decode=False))
     for number, row in enumerate(images, 1):
         try:

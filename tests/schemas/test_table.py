@@ -51,3 +51,12 @@ def test_conform_names_a_required_column_that_lacks_values() -> None:
     given = pa.table({"image_id": ["a", None], "class_name": ["cat", "cat"]})
     with pytest.raises(DataError, match="list: column 'image_id' lacks values in some rows"):
         RETRIEVAL.conform(given, "list")
+
+
+def test_the_message_about_a_missing_column_is_short_for_any_file():
+    columns = ["x" * 100_000, *(f"column {number}" for number in range(200_000))]
+    with pytest.raises(DataError) as error:
+        VOTE.check_columns(columns, "votes.jsonl")
+    assert "it has xxx" in str(error.value)
+    assert str(error.value).endswith(" and 199,981 more")
+    assert len(str(error.value)) < 1000
