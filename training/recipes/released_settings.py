@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from common.config import require_share
 from training.method_config import (
     CoTeachingConfig,
     DivideMixConfig,
@@ -55,7 +56,11 @@ def others_for(noise_level: float, *, many_classes: bool) -> dict[str, Any]:
 def mentormix_for(
     settings: LevelSettings, noise_level: float, mentor: MentorName = "threshold"
 ) -> MentorMixConfig:
-    """Return the settings of the nearest noise level, of the lower one if two are equally near."""
+    """Return the settings of the nearest noise level, of the lower one if two are equally near.
+
+    Raises ValueError for a noise level that is no share.
+    """
+    require_share("noise_level", noise_level)
     nearest = min(sorted(settings), key=lambda level: round(abs(level - noise_level), 9))
     alpha, percentile, second = settings[nearest]
     return MentorMixConfig(alpha=alpha, loss_percentile=percentile, second_reweight=second, mentor=mentor)
