@@ -252,7 +252,9 @@ def test_an_exported_network_predicts_as_the_run_does(
     result = run_training(config, *sets, run, device=CPU, features=tmp_path / "features")
     assert main(["export", str(run), "--output", str(tmp_path / "model"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["folder"] == str(tmp_path / "model")
-    loaded = load_network(tmp_path / "model")
+    loaded = load_network(tmp_path / "model", classes=3)
+    with pytest.raises(UsageError, match="leave out both"):
+        load_network(tmp_path / "model", classes=7)
     assert loaded.class_names == ("circle", "square", "star")
     about = json.loads((tmp_path / "model/config.json").read_text())
     assert about["pretrained_cfg"]["input_size"] == [3, 28, 28]
@@ -283,7 +285,7 @@ def test_an_interrupted_export_can_be_repeated(
     dataset: Path, tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Trainer(tiny_config(), *load_pair(dataset, "blue-0.40", "test"), CPU).run(tmp_path / "run")
-    export_run(tmp_path / "run", tmp_path / "whole")
+    export_run(str(tmp_path / "run"), str(tmp_path / "whole"))
     monkeypatch.setattr(folder, "write_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export_run(tmp_path / "run", tmp_path / "model")

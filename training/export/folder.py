@@ -6,6 +6,7 @@ The layout is that of image models on the hub: `model.safetensors` with the tens
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,12 @@ ONNX = "model.onnx"
 
 
 def export_run(
-    run: Path, output: Path, *, onnx: bool = False, license: str = "", dataset_repository: str = ""
+    run: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    onnx: bool = False,
+    license: str = "",
+    dataset_repository: str = "",
 ) -> Path:
     """Write the network of a finished run to the folder `output`, and return the folder.
 
@@ -46,6 +52,7 @@ def export_run(
     method that predicts with two networks, a folder that is not empty, malformed identifiers, and networks that cannot be
     written as ONNX.
     """
+    run, output = Path(run), Path(output)
     hub = HubFacts(license, dataset_repository)
     result, data = read_result(run), read_data(run)
     if result is None:

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 
@@ -28,11 +29,18 @@ def load_network(
 
     `name`: as network.name (docs/reference/config.md), with the number of `classes` and optionally a file of `weights`;
     or a folder written by `export`, whose network is returned in evaluation mode, with the attribute `class_names`.
-    Raises UsageError for an unknown name, DataError for weights that do not fit.
+    Raises UsageError for an unknown name, and for other classes or weights than those of a folder, DataError for weights that do not fit.
     """
     folder = Path(name)
     if (folder / CONFIG).is_file():
-        return _exported(folder)
+        network = _exported(folder)
+        names = cast(tuple[str, ...], network.class_names)
+        if classes not in (None, len(names)) or weights:
+            raise UsageError(
+                f"{name}: an exported network of {len(names)} classes with its own weights, but got classes={classes}, "
+                f"weights={weights!r}; leave out both"
+            )
+        return network
     if classes is None:
         raise DataError(
             f"{name}: not a folder of an exported network; give `classes` to build a network by name"
