@@ -60,7 +60,8 @@ def save(
             temporary.chmod(mode)  # save_file writes a file that only its owner can read
     except SafetensorError as error:  # safetensors reports a full disk this way
         raise DataError(
-            f"{path}: cannot write the checkpoint ({error}); free disk space and run the same command with --resume"
+            f"{path}: cannot write the checkpoint ({error}); free disk space and run the same command again (train: with "
+            "--resume)"
         ) from error
     for old in sorted(directory.glob(FILE_PATTERN))[:-keep]:
         old.unlink()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from common.atomic_file import temporary_path
 from common.errors import DataError
@@ -96,3 +97,21 @@ def test_a_checkpoint_has_the_permissions_of_other_files(tmp_path: Path, mask: i
         os.umask(before)
     [path] = tmp_path.glob("checkpoint-*")
     assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_full_disk_is_an_error_with_a_remedy_for_train_and_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study has no flag --resume. The checkpoint before stays."""
+    checkpoint.save(tmp_path, {"x": torch.zeros(1)}, {}, 1)
+
+    def fail(*_: object, **__: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    expected = (
+        r"No space left on device\); free disk space and run the same command again \(train: with --resume\)"
+    )
+    with pytest.raises(DataError, match=expected):
+        checkpoint.save(tmp_path, {"x": torch.zeros(1)}, {}, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000000001.safetensors"]
