@@ -316,6 +316,9 @@ class TrainConfig:
         return values
 
     def digest(self, *inputs: str) -> str:
-        """Return 16 hex digits that identify this configuration together with `inputs`, digests of its sets."""
-        text = json.dumps([self.resolved(), *inputs], sort_keys=True)
+        """Return 16 hex digits that identify this configuration together with `inputs`, digests of its sets.
+
+        `keep_checkpoints` affects no result, so its value does not count.
+        """
+        text = json.dumps([self.resolved() | {"keep_checkpoints": 1}, *inputs], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

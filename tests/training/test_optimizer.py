@@ -179,6 +179,7 @@ def test_a_run_is_named_by_what_decides_it_and_by_nothing_else() -> None:
     assert base.digest("data") == TrainConfig(method="vanilla", mentormix=MentorMixConfig(alpha=1.0)).digest(
         "data"
     )
+    assert base.digest("data") == TrainConfig(method="vanilla", keep_checkpoints=3).digest("data")
     others = [
         TrainConfig(method="vanilla", seed=1),
         TrainConfig(method="vanilla", epochs=5),
