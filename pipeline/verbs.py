@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.command_line import FAILED, OK
 from common.errors import UsageError
+from common.plural import counted
 from common.terminal import visible_line
 from pipeline.audit.verbs import run_audit
 from pipeline.layout import STAGES
@@ -97,8 +98,8 @@ def _list_questions(arguments: argparse.Namespace, config: "BuildConfig", say: S
             f"{100 * after:.1f} points with these answers"
         )
     answers = sum(questions["votes_wanted"].to_pylist())
-    counted = f"{questions.num_rows:,} questions for {answers:,} answers"
-    say(stage_line("next", f"{counted}{effect}: {', '.join(written)}"))
+    listed = f"{counted(questions.num_rows, 'question')} for {counted(answers, 'answer')}"
+    say(stage_line("next", f"{listed}{effect}: {', '.join(written)}"))
     return {"files": written, "questions": questions.num_rows, "answers": answers, **errors}
 
 
@@ -175,7 +176,10 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     print_json(arguments, result)
     for problem in verification.problems:
         print(f"error: {visible_line(problem)}", file=sys.stderr)
-    facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in verification.counts.items())
+    facts = ", ".join(
+        counted(count, name.replace("_", " ").removesuffix("s"))
+        for name, count in verification.counts.items()
+    )
     say(f"{'FAILED' if verification.problems else 'ok'}: {facts} ({time.monotonic() - start:.1f} s)")
     say(f"dataset manifest sha256 {verification.root_sha256}")
     changed = {name: f" (default: {value})" for name, value in verification.changed_rules.items()}
@@ -223,7 +227,7 @@ def export(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     from pipeline.shards.export import export
 
     result = export(arguments.dataset, arguments.set_name, arguments.format, arguments.output)
-    say(f"{result['rows']:,} examples in {arguments.output}")
+    say(f"{counted(result['rows'], 'example')} in {arguments.output}")
     print_json(arguments, result)
     return OK
 

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from common.plural import counted
+
 LINE_SECONDS = 30.0  # between two lines if stderr is not a terminal
 WARM_UP_STEPS = 3  # not timed: memory is allocated and kernels are chosen in the first steps
 FIRST_SECONDS = 2.0  # of timed steps before the first estimate
@@ -171,7 +173,7 @@ class RunProgress:
             return
         evaluations = sum(1 for images in self.evaluation_images.values() if images)
         self._write(
-            f"{self.title}: about {duration(left)} for {self.steps - self.step:,} steps and {evaluations:,} evaluations, "
+            f"{self.title}: about {duration(left)} for {counted(self.steps - self.step, 'step')} and {counted(evaluations, 'evaluation')}, "
             f"at {self.estimate.images_per_second:,.0f} images/s"
         )
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable
 
+from common.plural import counted
 from training.config import TrainConfig
 from training.exact import exact_fraction
 from training.method_config import MethodName
@@ -41,6 +42,6 @@ def is_short(method: MethodName, steps: int) -> bool:
 def short_run(method: MethodName, steps: int) -> str:
     """Return what is wrong with a training that is too short for its method."""
     return (
-        f"a run of {steps} step{'s' * (steps > 1)} is short for {method}, which needs at least {MIN_STEPS[method]} to learn "
+        f"a run of {counted(steps, 'step')} is short for {method}, which needs at least {MIN_STEPS[method]} to learn "
         "which labels to trust"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from common.command_line import OK, add_verb
 from common.errors import UsageError
+from common.plural import counted
 
 SHOWN_SETS = 12  # in the terminal
 MORE = """The build needs features of its images (stage embed). The result is the table OUTPUT/audit/suspects, a section of the
@@ -84,10 +85,13 @@ def run_audit(arguments: argparse.Namespace, _beam: list[str], say: Callable[[st
             }
             say(
                 stage_line(
-                    "next", f"{questions.num_rows:,} questions for {answers:,} answers: {', '.join(written)}"
+                    "next",
+                    f"{counted(questions.num_rows, 'question')} for {counted(answers, 'answer')}: {', '.join(written)}",
                 )
             )
-    state = "up to date" if up_to_date else f"{manifest.rows:,} rows ({time.monotonic() - start:.1f} s)"
+    state = (
+        "up to date" if up_to_date else f"{counted(manifest.rows, 'row')} ({time.monotonic() - start:.1f} s)"
+    )
     say(stage_line("suspects", f"{Layout(output).suspects}: {state}"))
     if arguments.json:
         print(json.dumps(result))

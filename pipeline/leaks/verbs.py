@@ -7,6 +7,7 @@ from typing import Any
 
 from common.command_line import add_overrides, add_verb
 from common.errors import UsageError
+from common.plural import counted
 
 
 def add_leaks(verbs: Any) -> None:
@@ -130,10 +131,11 @@ def _report(
         ("B", arguments.test, counts["test_images"]),
     ):
         codes = ", ".join(f"{n:,} {code}" for code, n in sorted(counts["rejected"][name].items()))
-        say(f"{name} {path}: {images:,} images{f'; rejected: {codes}' if codes else ''}")
+        say(f"{name} {path}: {counted(images, 'image')}{f'; rejected: {codes}' if codes else ''}")
     say(
-        f"{counts['leaked_train_images']:,} images of A are near-duplicates of {counts['leaked_test_images']:,} images of B "
-        f"({counts['pairs']:,} pairs; {counts['decoded']:,} images decoded; {seconds:.1f} s)"
+        f"{counted(counts['leaked_train_images'], 'image of A is', 'images of A are')} near-duplicates of "
+        f"{counted(counts['leaked_test_images'], 'image')} of B ({counted(counts['pairs'], 'pair')}; "
+        f"{counted(counts['decoded'], 'image')} decoded; {seconds:.1f} s)"
     )
     say(counts["search"])
     if arguments.output:

@@ -6,6 +6,7 @@ from typing import Any
 
 from common.command_line import add_overrides, add_verb
 from common.errors import UsageError
+from common.plural import counted
 from pipeline.publish.push import check_repository, push, repository_url
 
 
@@ -70,13 +71,14 @@ def run_publish(arguments: argparse.Namespace, say: Callable[[str], None]) -> di
         url=repository_url(arguments.push) if arguments.push else "",
     )
     say(
-        f"{result['folder']}: {len(result['sets'])} sets, {result['examples']:,} examples, {result['images']:,} images, "
+        f"{result['folder']}: {counted(len(result['sets']), 'set')}, {counted(result['examples'], 'example')}, "
+        f"{counted(result['images'], 'image')}, "
         f"{result['bytes'] / 1e6:,.1f} MB"
     )
     if result["withheld_images"]:
         without = result["withheld_without_url"]
         lost = f"; {without:,} have no URL, so that others cannot fetch them" if without else ""
-        say(f"withheld: {result['withheld_images']:,} images, listed in withheld.csv{lost}")
+        say(f"withheld: {counted(result['withheld_images'], 'image')}, listed in withheld.csv{lost}")
     say(f"files: {', '.join(result['files'])}")
     say(f"dataset manifest sha256 {result['manifest_sha256']}")
     if arguments.push:

@@ -8,6 +8,7 @@ from typing import Any
 from common.command_line import add_verb
 from common.config import MAX_SECONDS
 from common.errors import UsageError
+from common.plural import counted
 from pipeline.fetch.urls import is_web_url
 from pipeline.retrieve.providers import PROVIDERS
 
@@ -82,7 +83,9 @@ def run_retrieve_similar(arguments: argparse.Namespace, say: Callable[[str], Non
     from pipeline.retrieve.similar import retrieve_similar
 
     counts = retrieve_similar(arguments.build, arguments.per_class, arguments.output)
-    say(f"{counts['rows']:,} rows in {arguments.output}, from {counts['pool']:,} web images")
+    say(
+        f"{counted(counts['rows'], 'row')} in {arguments.output}, from {counted(counts['pool'], 'web image')}"
+    )
     if short := [name for name, count in counts["classes"].items() if count < arguments.per_class]:
         say(
             f"fewer images than --per-class: {', '.join(short)}; these classes have no clean images, "
@@ -140,9 +143,9 @@ def run_list_folder(arguments: argparse.Namespace, say: Callable[[str], None]) -
         arguments.seed,
         arguments.follow_links,
     )
-    say(f"{counts['rows']:,} rows in {arguments.output}")
+    say(f"{counted(counts['rows'], 'row')} in {arguments.output}")
     if arguments.test:
-        say(f"{counts['test_rows']:,} rows in {arguments.test}")
+        say(f"{counted(counts['test_rows'], 'row')} in {arguments.test}")
     if counts["layout"]:
         say(f"the classes are the subfolders of {counts['layout']}")
     for reason, count in counts["not_listed"].items():
@@ -177,7 +180,7 @@ def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> d
     finally:
         client.close()
     say(
-        f"{counts['rows']:,} rows in {arguments.output}, {counts['requests']:,} requests, {counts['skipped']:,} skipped"
+        f"{counted(counts['rows'], 'row')} in {arguments.output}, {counted(counts['requests'], 'request')}, {counts['skipped']:,} skipped"
     )
     if counts["short"]:
         say(

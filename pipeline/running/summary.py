@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from common.plural import counted
 from pipeline.aggregate.verdict_checks import METRICS, warnings
 from pipeline.config import BuildConfig
 from pipeline.noise.true_level import describe_sets
@@ -97,12 +98,12 @@ def _rejected(rejections: Manifest) -> Counts:
 
 
 def _fetch_sentence(found: Counts) -> str:
-    text = f"{_number(found['urls'], 'URL')}: {found['bodies']:,} fetched"
+    text = f"{counted(found['urls'], 'URL')}: {found['bodies']:,} fetched"
     return text + _by_code(found, "failed_", "failed")
 
 
 def _ingest_sentence(found: Counts) -> str:
-    text = f"{_number(found['rows_in'], 'row')}: {_number(found['images'], 'image')}"
+    text = f"{counted(found['rows_in'], 'row')}: {counted(found['images'], 'image')}"
     return text + _by_code(found, "rejected_", "rejected")
 
 
@@ -110,16 +111,16 @@ def _aggregate_sentence(found: Counts) -> str:
     if not found["votes_in"]:
         return "no votes"
     text = (
-        f"{_number(found['votes_in'], 'vote')} by {_number(found['workers'], 'worker')}: {_verdicts(found)}"
+        f"{counted(found['votes_in'], 'vote')} by {counted(found['workers'], 'worker')}: {_verdicts(found)}"
     )
     text += _by_code(found, "rejected_", "votes rejected", separator="; ")
     if ignored := found.get("unusable_seen_class"):
-        text += f"; seen_class ignored in {_number(ignored, 'vote')} (not another listed class, or the answer is not no)"
+        text += f"; seen_class ignored in {counted(ignored, 'vote')} (not another listed class, or the answer is not no)"
     return text
 
 
 def _embed_sentence(found: Counts) -> str:
-    return f"{_number(found['images'], 'image')}: {found['dimension']:,} features each"
+    return f"{counted(found['images'], 'image')}: {found['dimension']:,} features each"
 
 
 def _dedupe_sentence(found: Counts) -> str:
@@ -131,28 +132,28 @@ def _dedupe_sentence(found: Counts) -> str:
     totals = {
         reason: sum(n for name, n in found.items() if name.startswith(f"{reason}_")) for reason in reasons
     }
-    parts = [_number(n, *reasons[reason]) for reason, n in totals.items() if n]
-    removed = f"; {_number(found['removed'], 'image')} removed" if parts else ""
+    parts = [counted(n, *reasons[reason]) for reason, n in totals.items() if n]
+    removed = f"; {counted(found['removed'], 'image')} removed" if parts else ""
     if altered := found.get("embedding", 0):
-        parts[-1] += f" ({_number(altered, 'altered copy', 'altered copies')})"
-    pairs = _number(found["image_pairs"], "image pair")
+        parts[-1] += f" ({counted(altered, 'altered copy', 'altered copies')})"
+    pairs = counted(found["image_pairs"], "image pair")
     return f"{pairs} compared: {', '.join(parts) or 'none are alike'}{removed}"
 
 
 def _split_sentence(found: Counts) -> str:
-    shape = f"{_number(found['classes'], 'class', 'classes')}, {_number(found['sets'], 'set')}"
-    counted = {verdict: found[f"candidates_{name}"] for verdict, name in _CANDIDATES.items()}
-    text = f"{shape} with {_number(found['examples'], 'example')}: {_verdicts(counted)}"
+    shape = f"{counted(found['classes'], 'class', 'classes')}, {counted(found['sets'], 'set')}"
+    verdicts = {verdict: found[f"candidates_{name}"] for verdict, name in _CANDIDATES.items()}
+    text = f"{shape} with {counted(found['examples'], 'example')}: {_verdicts(verdicts)}"
     if found["candidates_without_votes"]:
         text += f", {found['candidates_without_votes']:,} without votes"
     if found["fixed_set_examples_without_image"]:
-        text += f"; {_number(found['fixed_set_examples_without_image'], 'example')} of fixed sets without an image"
+        text += f"; {counted(found['fixed_set_examples_without_image'], 'example')} of fixed sets without an image"
     return text
 
 
 def _verdicts(found: Counts) -> str:
     wrong, right, undecided = (found.get(name, 0) for name in ("no", "yes", "undecided"))
-    return f"{_number(wrong, 'verified-wrong candidate')}, {right:,} right, {undecided:,} undecided"
+    return f"{counted(wrong, 'verified-wrong candidate')}, {right:,} right, {undecided:,} undecided"
 
 
 def _by_code(found: Counts, prefix: str, label: str, separator: str = ", ") -> str:
@@ -164,10 +165,6 @@ def _by_code(found: Counts, prefix: str, label: str, separator: str = ", ") -> s
         f"{n:,} {code}" for code, n in sorted(codes.items(), key=lambda item: (-item[1], item[0]))
     )
     return f"{separator}{sum(codes.values()):,} {label} ({listed})"
-
-
-def _number(count: int, singular: str, plural: str = "") -> str:
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 _COUNTS: dict[str, Callable[[Tables], Counts]] = {

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from common.config import output_values
+from common.plural import counted
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.leak_search import hash_search, unseen_by_hashes
 from pipeline.noise.examples import class_noise
@@ -126,10 +127,10 @@ def _leak_search(plan: VerificationPlan, counts: Mapping[str, int]) -> str:
     """State the result of the search in one sentence that names its limits."""
     if not plan.rules or "leaks" not in counts:
         return "leaks were not searched"
-    text = f"{counts['leaks']:,} leaks {hash_search(plan.rules)}; {unseen_by_hashes(plan.rules)} were not looked for"
+    text = f"{counted(counts['leaks'], 'leak')} {hash_search(plan.rules)}; {unseen_by_hashes(plan.rules)} were not looked for"
     if plan.altered is None:
         return text
-    found = f"{plan.altered:,} altered cop{'y' if plan.altered == 1 else 'ies'} of test images by features"
+    found = f"{counted(plan.altered, 'altered copy', 'altered copies')} of test images by features"
     return (
         f"{text} here; the build found {found}; verify cannot repeat this search, since it needs the weights of the embedding "
         "network (embed.weights)"

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.command_line import OK, add_verb
 from common.errors import UsageError
+from common.plural import counted
 from page.text import visible_text
 
 MORE = """The first line is the address of the page. Every answer is on disk before the next question is shown, and the same
@@ -106,7 +107,7 @@ def run_vote(arguments: argparse.Namespace, _beam: list[str], say: Callable[[str
     def announce(url: str) -> None:
         asked = int(service.assignment.open.sum())
         say(
-            f"{url}\n{asked:,} questions for {left:,} answers, appended to {arguments.votes}; stop with Ctrl-C"
+            f"{url}\n{counted(asked, 'question')} for {counted(left, 'answer')}, appended to {arguments.votes}; stop with Ctrl-C"
         )
         for note in loaded.notes:
             say(f"note: {note}")
@@ -145,14 +146,16 @@ def summary(loaded: Any) -> list[str]:
         questions = np.array(list(worker.answers), np.int64)
         answers = np.array([code for code, _ in worker.answers.values()], np.int64)
         known = service.questions.known[questions]
-        line = f"{visible_text(worker.name)}: {len(questions):,} vote{'' if len(questions) == 1 else 's'}"
+        line = f"{visible_text(worker.name)}: {counted(len(questions), 'vote')}"
         if (known >= 0).any():
             right = int((answers == known)[known >= 0].sum())
-            line += f", right on {right} of {int((known >= 0).sum())} gold questions"
+            line += f", right on {right} of {counted(int((known >= 0).sum()), 'gold question')}"
         lines.append(line)
     left = answers_left(service)
     if lines and left:
-        lines.append(f"{left:,} answers are still wanted, from workers who have not answered these questions")
+        lines.append(
+            f"{counted(left, 'answer is', 'answers are')} still wanted, from workers who have not answered these questions"
+        )
     return lines
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from common.errors import UsageError
+from common.plural import counted
 from page.markdown import markdown_table, markdown_text, one_line
 from training.config import TrainConfig
 from training.records import RunData
@@ -99,7 +100,7 @@ def _interval(result: dict[str, Any]) -> str:
     if not images:
         return ""
     low, high = wilson(result["final_accuracy"], images)
-    return f"95 % interval {low:.2%} to {high:.2%}, {images:,} images"
+    return f"95 % interval {low:.2%} to {high:.2%}, {counted(images, 'image')}"
 
 
 def _accuracies(data: RunData, result: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from common.plural import counted
 from training.recipes.linear_probe import EPOCHS
 
 AUTO = "auto"
@@ -20,7 +21,9 @@ def resolve_recipe(
     given: keys of the training configuration that the user has set, which the set does not change. The other arguments are
     those of `default_recipe`, which is asked for the name `auto`.
     """
-    chosen, reason = default_recipe(about, images, gpu=gpu) if name == AUTO else (name, f"{images:,} images")
+    chosen, reason = (
+        default_recipe(about, images, gpu=gpu) if name == AUTO else (name, counted(images, "image"))
+    )
     changes = small_set_overrides(chosen, images, given)
     if name != AUTO and not changes:
         return name, {}, ""
@@ -38,12 +41,16 @@ def default_recipe(about: Mapping[str, Any], images: int, *, gpu: bool) -> tuple
     side = settings.get("size") if settings.get("resize") != "none" else None
     machine = "a GPU" if gpu else "no GPU"
     if side is None or side >= PHOTO_SIDE:
-        size = f"{images:,} images of {side} pixels" if side else f"{images:,} images of several sizes"
+        size = (
+            f"{counted(images, 'image')} of {side} pixels"
+            if side
+            else f"{counted(images, 'image')} of several sizes"
+        )
         return ("fine_tune" if gpu else "linear_probe"), f"{size}, {machine}"
     if gpu:
         return "mini_imagenet_32", f"images of {side} pixels, {machine}"
     name = "cifar10n_cpu" if images >= FEW_IMAGES else "tiny"
-    return name, f"{images:,} images of {side} pixels, {machine}"
+    return name, f"{counted(images, 'image')} of {side} pixels, {machine}"
 
 
 def small_set_overrides(recipe: str, images: int, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from common.errors import DataError
+from common.plural import counted
 from training import metrics
 from training.data.shards import RESIDENT_BYTES, ImageSet
 from training.device import choose_device
@@ -49,8 +50,8 @@ class ConfigurationCost:
     def __str__(self) -> str:
         cost = "?" if self.seconds_per_run is None else duration(self.seconds_per_run)
         return (
-            f"{self.method}, {self.network}, {self.epochs} epoch{'s' * (self.epochs > 1)}: {self.unfinished} "
-            f"run{'s' * (self.unfinished > 1)} of about {cost} ({self.basis})"
+            f"{self.method}, {self.network}, {counted(self.epochs, 'epoch')}: "
+            f"{counted(self.unfinished, 'run')} of about {cost} ({self.basis})"
         )
 
 
@@ -79,7 +80,7 @@ class Plan:
             if self.seconds_left is None or not self.unfinished
             else f"; about {duration(self.seconds_left)} left for one job"
         )
-        return f"{self.runs} runs: {states}{left}"
+        return f"{counted(self.runs, 'run')}{states and f': {states}'}{left}"
 
 
 def make_plan(
@@ -139,9 +140,7 @@ def _measure_missing(
             unmeasured.setdefault(key, run)
     if unmeasured:
         number = len(unmeasured)
-        print(
-            f"timing a few steps of {number} configuration{'s' * (number > 1)}", file=sys.stderr, flush=True
-        )
+        print(f"timing a few steps of {counted(number, 'configuration')}", file=sys.stderr, flush=True)
     sets: dict[tuple[str, bool], tuple[ImageSet, ImageSet]] = {}
     for key, run in unmeasured.items():
         frozen = run.config.network.frozen

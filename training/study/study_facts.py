@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from common.json_records import parse_json
+from common.plural import counted
 from training.study.estimates import sizes
 from training.study.summary_tables import finished
 
@@ -83,7 +84,8 @@ def _test_set(data: Iterable[Mapping[str, Any]], numbers: Sequence[int]) -> str:
 
 
 def _epochs(numbers: set[int]) -> str:
-    return f"{' or '.join(map(str, sorted(numbers)))} epoch{'s' * (numbers != {1})}" if numbers else ""
+    unit = "epoch" if numbers == {1} else "epochs"
+    return f"{' or '.join(map(str, sorted(numbers)))} {unit}" if numbers else ""
 
 
 def _recipes(plan: Mapping[str, Any]) -> Iterator[str]:
@@ -120,5 +122,5 @@ def _grid(rows: Sequence[Mapping[str, Any]]) -> str:
                            "setting": "setting", "seed": "seed"}.items()
     }  # fmt: skip
     colors = ", ".join(sorted({row["color"] for row in rows}))
-    parts = [f"{count} {axis}{'s' * (count > 1)}" for axis, count in counts.items()]
+    parts = [counted(count, axis) for axis, count in counts.items()]
     return f"{', '.join(parts)}; {colors} noise"
