@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from training.config import TrainConfig
     from training.data.torch_dataset import ImageDataset, open_set
     from training.export.folder import export_run
     from training.interface import train_network
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     )
 
 _NAMES_BY_MODULE = {
+    "training.config": ("TrainConfig",),
     "training.data.torch_dataset": ("ImageDataset", "open_set"),
     "training.export.folder": ("export_run",),
     "training.interface": ("train_network",),
@@ -48,6 +50,7 @@ __all__ = [
     "Mixup",
     "Reed",
     "RobustLoss",
+    "TrainConfig",
     "export_run",
     "load_network",
     "open_set",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from common.errors import UsageError
 from training import method_config
-from training.config import TrainConfig
+from training.config import METHODS, TrainConfig
 from training.methods.interface import Batch, RunFacts, StepOutcome
 from training.methods.registry import make_method
 from training.models.student import Student
@@ -129,7 +129,9 @@ class RobustLoss:
 
 
 def _check_settings(config: TrainConfig, classes: int, examples: int) -> None:
-    """Raise UsageError for sizes that the method lacks, and for settings that need the number of the epoch."""
+    """Raise UsageError for an unknown method, for sizes that it lacks, and for settings that need the number of the epoch."""
+    if config.method not in METHODS:
+        raise UsageError(f"unknown method {config.method!r}; methods: {', '.join(METHODS)}")
     section = getattr(config, config.method, None)
     if isinstance(section, method_config.MentorNetConfig):
         if section.loss_percentile == "auto" or section.burn_in_epochs:
