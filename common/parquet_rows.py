@@ -8,6 +8,7 @@ Dictionaries are measured. The encodings and sizes of pages are those that the f
 shared prefixes is believed, and one that denies the size of a page costs that page, of at most 2 GiB.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -61,13 +62,7 @@ def read_table(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
 
 def limited(parts: Iterable[pa.RecordBatch], file: Any) -> Iterator[pa.RecordBatch]:
     """Yield batches that are held together in memory. Raises pa.ArrowInvalid if they take too much for the size of `file`."""
-    metadata = parquet.ParquetFile(file).metadata
-    stored = sum(
-        metadata.row_group(group).column(index).total_compressed_size
-        for group in range(metadata.num_row_groups)
-        for index in range(metadata.num_columns)
-    )
-    taken = 0
+    stored, taken = _file_bytes(file), 0
     for part in parts:
         taken += part.nbytes
         _check_expansion(taken, stored, "its rows")
@@ -81,6 +76,7 @@ def _check_expansion(size: int, stored: int, what: str) -> None:
 
 def _longest_value(file: Any, reader: parquet.ParquetFile, group: int, names: Sequence[str] | None) -> int:
     """Return an upper bound of the bytes of one value that several rows of a row group may share."""
+    check_footer(reader, group, names)
     longest, measured = 0, []
     about = reader.metadata.row_group(group)
     for index in range(about.num_columns):
@@ -103,10 +99,32 @@ def _longest_value(file: Any, reader: parquet.ParquetFile, group: int, names: Se
     return max(longest, _longest_in_dictionaries(file, group, measured) if measured else 0)
 
 
+def check_footer(reader: parquet.ParquetFile, group: int, names: Sequence[str] | None) -> None:
+    """Read one row of a row group: what the footer states wrongly about its columns is then an error of pyarrow.
+
+    Call this before RowGroupMetaData.column, which ends the process for some of these faults.
+    """
+    next(reader.iter_batches(batch_size=1, row_groups=[group], columns=names), None)
+
+
 def _longest_in_dictionaries(file: Any, group: int, names: list[str]) -> int:
     """Return the length of the longest value in the dictionaries of columns of text or bytes in a row group."""
     reader = parquet.ParquetFile(file, read_dictionary=names)
     first = next(reader.iter_batches(batch_size=1, row_groups=[group], columns=names), None)
     columns = first.columns if first else []
     dictionaries = [column.dictionary for column in columns if pa.types.is_dictionary(column.type)]
-    return max((pc.max(pc.binary_length(each)).as_py() or 0 for each in dictionaries), default=0)
+    lengths = [pc.max(pc.binary_length(each)).as_py() for each in dictionaries if _has_length(each.type)]
+    return max((length or 0 for length in lengths), default=0)
+
+
+def _has_length(kind: pa.DataType) -> bool:
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    return any(is_kind(kind) for is_kind in kinds)
+
+
+def _file_bytes(file: Any) -> int:
+    if hasattr(file, "seek"):
+        size: int = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        return size
+    return os.path.getsize(file)

@@ -23,6 +23,7 @@ def batches(file: Any, columns: Sequence[str] | None = None) -> Iterator[pa.Tabl
     """
     reader = parquet.ParquetFile(file)
     for group in range(reader.num_row_groups):
+        parquet_rows.check_footer(reader, group, None)
         about = reader.metadata.row_group(group)
         stated = [about.column(index) for index in range(about.num_columns)]
         if any(each.path_in_schema == _IMAGE and each.compression != "UNCOMPRESSED" for each in stated):

@@ -8,6 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from common import parquet_rows
+from schemas.table import UNREADABLE
 
 ROWS = 20_000
 LONG = 10_000
@@ -105,3 +106,19 @@ def test_a_missing_or_repeated_column_is_an_error(tmp_path, names, problem):
     parquet.write_table(pa.table([[1], [2]], names=names), tmp_path / "table.parquet")
     with pytest.raises(pa.ArrowInvalid, match=problem):
         parquet_rows.read_table(tmp_path / "table.parquet", ["a"])
+
+
+def test_damaged_footers_are_errors_and_do_not_end_the_process(tmp_path):
+    table = pa.table({"a": ["x", "y"], "image": [{"bytes": b"x", "path": "p"}] * 2, "n": [[1], [2]]})
+    path = tmp_path / "table.parquet"
+    parquet.write_table(table, path)
+    data = path.read_bytes()
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    outcomes = set()
+    for position in range(start, len(data) - 8):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 3]) + data[position + 1 :])
+        try:
+            outcomes.add(parquet_rows.read_table(path).num_rows)
+        except UNREADABLE as error:
+            outcomes.add(type(error).__name__)
+    assert {2, "OSError"} <= outcomes

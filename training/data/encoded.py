@@ -103,6 +103,7 @@ def locate_images(mapped: mmap.mmap, parquet: pq.ParquetFile) -> EncodedImages:
     file = source(mapped)
     parts = []
     for group in range(parquet.num_row_groups):
+        parquet_rows.check_footer(parquet, group, [COLUMN])
         column = parquet.metadata.row_group(group).column(leaf)
         start = column.data_page_offset
         values = _values(parquet_rows.batches(file, [COLUMN], [group]))
