@@ -22,6 +22,8 @@ MAX_EXPANSION = 200
 """Bytes in memory per byte of a file of which more than BYTES_AT_ONCE are held; ids, scores and images have below 20."""
 _PLAIN = {"PLAIN", "RLE", "BIT_PACKED"}
 _DICTIONARY = {*_PLAIN, "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
+# Of the first row of a row group, which is read twice: otherwise pyarrow reads whole columns for it.
+_PROBE_BYTES = 1 << 16
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 
 
@@ -37,10 +39,10 @@ def batches(
     Raises pa.ArrowInvalid if a column expands more than MAX_EXPANSION times, and what pyarrow raises for damaged files.
     """
     reader = parquet.ParquetFile(file)
+    probe = Probe(file, reader)
     names = None if columns is None else list(columns)
     for group in range(reader.num_row_groups) if groups is None else groups:
-        longest = _longest_value(file, reader, group, names)
-        rows = max(1, min(rows_at_once, BYTES_AT_ONCE // max(1, longest)))
+        rows = max(1, min(rows_at_once, BYTES_AT_ONCE // max(1, probe.longest_value(group, names))))
         yield from reader.iter_batches(batch_size=rows, row_groups=[group], columns=names)
 
 
@@ -50,7 +52,7 @@ def read_table(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
     Raises pa.ArrowInvalid if a column is missing or occurs twice, or if the rows take more than BYTES_AT_ONCE and
     MAX_EXPANSION times their size in the file; and what pyarrow raises for damaged files.
     """
-    schema = parquet.ParquetFile(file).schema_arrow
+    schema = parquet.read_schema(file)
     names = schema.names if columns is None else list(columns)
     for name in names:
         if schema.names.count(name) != 1:
@@ -74,50 +76,70 @@ def _check_expansion(size: int, stored: int, what: str) -> None:
         raise pa.ArrowInvalid(f"{what} need {size:,} bytes or more in memory, but {stored:,} in the file")
 
 
-def _longest_value(file: Any, reader: parquet.ParquetFile, group: int, names: Sequence[str] | None) -> int:
-    """Return an upper bound of the bytes of one value that several rows of a row group may share."""
-    check_footer(reader, group, names)
-    longest, measured = 0, []
-    about = reader.metadata.row_group(group)
-    for index in range(about.num_columns):
-        column = about.column(index)
-        path, kind = column.path_in_schema, column.physical_type
-        top = path.partition(".")[0]
-        if names is not None and not {path, top} & {*names}:
-            continue
-        size = max(column.total_compressed_size, column.total_uncompressed_size)
-        if path != top:
-            # One row of a list may have any number of equal numbers.
-            size = max(size, column.num_values * _WIDTHS.get(kind, 0))
-        _check_expansion(size, column.total_compressed_size, f"the values of column {path!r}")
-        if kind == "FIXED_LEN_BYTE_ARRAY":
-            longest = max(longest, reader.schema.column(index).length)
-        elif kind == "BYTE_ARRAY" and not {*column.encodings} <= (_DICTIONARY if path == top else _PLAIN):
-            longest = max(longest, size)
-        elif kind == "BYTE_ARRAY" and path == top:
-            measured.append(path)
-    return max(longest, _longest_in_dictionaries(file, group, measured) if measured else 0)
+class Probe:
+    """What the columns of a row group hold, by its footer, its first row and its dictionaries."""
+
+    def __init__(self, file: Any, reader: parquet.ParquetFile) -> None:
+        self._columns = [reader.schema.column(index) for index in range(len(reader.schema))]
+        texts = [field.name for field in reader.schema_arrow if _has_length(field.type)]
+        self._rows, self._dictionaries = (
+            parquet.ParquetFile(
+                file, metadata=reader.metadata, read_dictionary=names, buffer_size=_PROBE_BYTES
+            )
+            for names in ([], texts)
+        )
+
+    def columns(self, group: int, names: Sequence[str] | None) -> list[parquet.ColumnChunkMetaData]:
+        """Return what the footer states about the columns `names` of a row group.
+
+        One row is read first: what the footer states wrongly is then an error of pyarrow, while RowGroupMetaData.column
+        ends the process for some of these faults.
+        """
+        _first_row(self._rows, group, names)
+        about = self._rows.metadata.row_group(group)
+        paths = [column.path for column in self._columns]
+        wanted = {*paths} if names is None else {*names}
+        return [about.column(index) for index, path in enumerate(paths) if {path, _top(path)} & wanted]
+
+    def longest_value(self, group: int, names: Sequence[str] | None) -> int:
+        """Return an upper bound of the bytes of one value that several rows of a row group may share."""
+        longest, coded = 0, []
+        for column in self.columns(group, names):
+            path, kind, encodings = column.path_in_schema, column.physical_type, {*column.encodings}
+            nested = path != _top(path)
+            size = max(column.total_compressed_size, column.total_uncompressed_size)
+            if nested:
+                # One row of a list may have any number of equal numbers.
+                size = max(size, column.num_values * _WIDTHS.get(kind, 0))
+            _check_expansion(size, column.total_compressed_size, f"the values of column {path!r}")
+            if kind == "FIXED_LEN_BYTE_ARRAY":
+                longest = max(longest, *(each.length for each in self._columns if each.path == path))
+            elif kind == "BYTE_ARRAY" and not encodings <= (_PLAIN if nested else _DICTIONARY):
+                longest = max(longest, size)
+            elif kind == "BYTE_ARRAY" and not encodings <= _PLAIN:
+                coded.append(path)
+        return max(longest, self._longest_in_dictionaries(group, coded) if coded else 0)
+
+    def _longest_in_dictionaries(self, group: int, names: Sequence[str]) -> int:
+        """Return the length of the longest value in the dictionaries of columns of text or bytes."""
+        rows = _first_row(self._dictionaries, group, names)
+        columns = rows.columns if rows else []
+        dictionaries = [column.dictionary for column in columns if pa.types.is_dictionary(column.type)]
+        lengths = [pc.max(pc.binary_length(each)).as_py() for each in dictionaries if _has_length(each.type)]
+        return max((length or 0 for length in lengths), default=0)
 
 
-def check_footer(reader: parquet.ParquetFile, group: int, names: Sequence[str] | None) -> None:
-    """Read one row of a row group: what the footer states wrongly about its columns is then an error of pyarrow.
-
-    Call this before RowGroupMetaData.column, which ends the process for some of these faults.
-    """
-    next(reader.iter_batches(batch_size=1, row_groups=[group], columns=names), None)
+def _top(path: str) -> str:
+    return path.partition(".")[0]
 
 
-def _longest_in_dictionaries(file: Any, group: int, names: list[str]) -> int:
-    """Return the length of the longest value in the dictionaries of columns of text or bytes in a row group."""
-    reader = parquet.ParquetFile(file, read_dictionary=names)
-    first = next(reader.iter_batches(batch_size=1, row_groups=[group], columns=names), None)
-    columns = first.columns if first else []
-    dictionaries = [column.dictionary for column in columns if pa.types.is_dictionary(column.type)]
-    lengths = [pc.max(pc.binary_length(each)).as_py() for each in dictionaries if _has_length(each.type)]
-    return max((length or 0 for length in lengths), default=0)
+def _first_row(reader: parquet.ParquetFile, group: int, names: Sequence[str] | None) -> pa.RecordBatch | None:
+    return next(reader.iter_batches(batch_size=1, row_groups=[group], columns=names), None)
 
 
 def _has_length(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
     return any(is_kind(kind) for is_kind in kinds)
 

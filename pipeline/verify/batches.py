@@ -22,10 +22,9 @@ def batches(file: Any, columns: Sequence[str] | None = None) -> Iterator[pa.Tabl
     DataError if images are compressed, which hides their size, and what pyarrow raises for damaged files.
     """
     reader = parquet.ParquetFile(file)
+    probe = parquet_rows.Probe(file, reader)
     for group in range(reader.num_row_groups):
-        parquet_rows.check_footer(reader, group, None)
-        about = reader.metadata.row_group(group)
-        stated = [about.column(index) for index in range(about.num_columns)]
+        stated = probe.columns(group, None)
         if any(each.path_in_schema == _IMAGE and each.compression != "UNCOMPRESSED" for each in stated):
             raise DataError("its images are compressed a second time, which this project never does")
         largest = max(max(each.total_compressed_size, each.total_uncompressed_size) for each in stated)

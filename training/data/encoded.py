@@ -98,13 +98,11 @@ def open_shard(path: Path, shard: Shard) -> tuple[mmap.mmap, pq.ParquetFile]:
 
 def locate_images(mapped: mmap.mmap, parquet: pq.ParquetFile) -> EncodedImages:
     """Return the images of one shard, as views of the mapped file or, if they are compressed, from memory."""
-    paths = [parquet.schema.column(i).path for i in range(len(parquet.schema))]
-    leaf = paths.index(COLUMN)
     file = source(mapped)
+    probe = parquet_rows.Probe(file, parquet)
     parts = []
     for group in range(parquet.num_row_groups):
-        parquet_rows.check_footer(parquet, group, [COLUMN])
-        column = parquet.metadata.row_group(group).column(leaf)
+        (column,) = probe.columns(group, [COLUMN])
         start = column.data_page_offset
         values = _values(parquet_rows.batches(file, [COLUMN], [group]))
         location = _locate(values, mapped, start, start + column.total_compressed_size)
