@@ -43,7 +43,13 @@ def batches(
     names = None if columns is None else list(columns)
     for group in range(reader.num_row_groups) if groups is None else groups:
         rows = max(1, min(rows_at_once, BYTES_AT_ONCE // max(1, probe.longest_value(group, names))))
-        yield from reader.iter_batches(batch_size=rows, row_groups=[group], columns=names)
+        stated, read = reader.metadata.row_group(group).num_rows, 0
+        for batch in reader.iter_batches(batch_size=rows, row_groups=[group], columns=names):
+            read += batch.num_rows
+            yield batch
+        # pyarrow ends early, without an error, where the footer states a negative number of values.
+        if read != stated:
+            raise pa.ArrowInvalid(f"row group {group} has {read} rows, but the footer states {stated}")
 
 
 def read_table(file: Any, columns: Sequence[str] | None = None) -> pa.Table:

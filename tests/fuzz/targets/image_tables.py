@@ -69,6 +69,7 @@ def seeds() -> Iterator[bytes]:
     yield b"\x00" + made.replace(b"id-0000", b"id-\xff\xfe00")
     yield b"\x00" + set_file(3, row_group_size=1, use_dictionary=True)
     yield b"\x00" + set_file(0)
+    yield b"\x00" + made.replace(b"\x15\x00\x16\x04", b"\x15\x00\x16\x5d")  # columns of -47 values
     yield b"\x01" + made
     images = pa.array([b"x", None, b""])
     yield b"\x01" + collection(images, pa.array([b"a", b"\xff", None]).view(pa.string()))
