@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -144,6 +145,12 @@ def _dry_run(
     return OK
 
 
+def _fact(name: str, count: int) -> str:
+    """Return a count of `verify` in words; in names such as "clean_leaks_kept", the noun is the first word that ends in s."""
+    plural = name.replace("_", " ")
+    return counted(count, re.sub(r"s\b", "", plural, count=1), plural)
+
+
 def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     """Verify a dataset, in this process or, with flags of Beam, as a job; print problems and return FAILED if there are any."""
     import sys
@@ -176,10 +183,7 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     print_json(arguments, result)
     for problem in verification.problems:
         print(f"error: {visible_line(problem)}", file=sys.stderr)
-    facts = ", ".join(
-        counted(count, name.replace("_", " ").removesuffix("s"))
-        for name, count in verification.counts.items()
-    )
+    facts = ", ".join(_fact(name, count) for name, count in verification.counts.items())
     say(f"{'FAILED' if verification.problems else 'ok'}: {facts} ({time.monotonic() - start:.1f} s)")
     say(f"dataset manifest sha256 {verification.root_sha256}")
     changed = {name: f" (default: {value})" for name, value in verification.changed_rules.items()}

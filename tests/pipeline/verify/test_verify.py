@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 
@@ -20,6 +21,21 @@ def test_a_fresh_build_is_proved(built):
     assert result.problems == ()
     assert result.counts["leaks"] == 0
     assert result.counts["leak_comparisons"] > 0
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (1, "1 set, 1 flat image, 1 leak only in fixed sets, 1 clean leak kept ("),
+        (2, "2 sets, 2 flat images, 2 leaks only in fixed sets, 2 clean leaks kept ("),
+    ],
+)
+def test_each_count_agrees_with_its_noun(built, monkeypatch, capsys, count, text):
+    names = ("sets", "flat_images", "leaks_only_in_fixed_sets", "clean_leaks_kept")
+    result = dataclasses.replace(verify(str(built / "dataset")), counts=dict.fromkeys(names, count))
+    monkeypatch.setattr("pipeline.verify.dataset.verify", lambda *_: result)
+    assert main(["verify", str(built / "dataset")]) == 0
+    assert f"ok: {text}" in capsys.readouterr().out
 
 
 def test_a_changed_byte_fails_with_the_file_and_exit_code_1(dataset, capsys):
