@@ -32,14 +32,15 @@ def batches(
     columns: Sequence[str] | None = None,
     groups: Iterable[int] | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
+    probe: "Probe | None" = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file in batches of at most `rows_at_once` rows and about BYTES_AT_ONCE per column.
 
     file: whatever ParquetFile accepts. columns: names or paths (`image.bytes`); None: all. groups: row groups; None: all.
-    Raises pa.ArrowInvalid if a column expands more than MAX_EXPANSION times, and what pyarrow raises for damaged files.
+    probe: the Probe of the file, if the caller has one. Raises pa.ArrowInvalid if a column expands more than MAX_EXPANSION times, and what pyarrow raises for damaged files.
     """
-    reader = parquet.ParquetFile(file)
-    probe = Probe(file, reader)
+    reader = parquet.ParquetFile(file, metadata=probe.metadata if probe else None)
+    probe = probe or Probe(file, reader)
     names = None if columns is None else list(columns)
     for group in range(reader.num_row_groups) if groups is None else groups:
         rows = max(1, min(rows_at_once, BYTES_AT_ONCE // max(1, probe.longest_value(group, names))))
@@ -86,6 +87,8 @@ class Probe:
     """What the columns of a row group hold, by its footer, its first row and its dictionaries."""
 
     def __init__(self, file: Any, reader: parquet.ParquetFile) -> None:
+        self.metadata = reader.metadata
+        self._valid: set[tuple[int, str | None]] = set()
         self._columns = [reader.schema.column(index) for index in range(len(reader.schema))]
         texts = [field.name for field in reader.schema_arrow if _has_length(field.type)]
         self._rows, self._dictionaries = (
@@ -101,7 +104,11 @@ class Probe:
         One row is read first: what the footer states wrongly is then an error of pyarrow, while RowGroupMetaData.column
         ends the process for some of these faults.
         """
-        _first_row(self._rows, group, names)
+        # The first page of a shard of images may hold all images of the row group: it is read once.
+        asked = {(group, name) for name in names} if names is not None else {(group, None)}
+        if (group, None) not in self._valid and not asked <= self._valid:
+            _first_row(self._rows, group, names)
+            self._valid |= asked
         about = self._rows.metadata.row_group(group)
         paths = [column.path for column in self._columns]
         wanted = {*paths} if names is None else {*names}

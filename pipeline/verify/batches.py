@@ -29,7 +29,7 @@ def batches(file: Any, columns: Sequence[str] | None = None) -> Iterator[pa.Tabl
             raise DataError("its images are compressed a second time, which this project never does")
         largest = max(max(each.total_compressed_size, each.total_uncompressed_size) for each in stated)
         rows = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(1, largest)))
-        for batch in parquet_rows.batches(file, columns, [group], rows):
+        for batch in parquet_rows.batches(file, columns, [group], rows, probe):
             table = pa.Table.from_batches([batch])
             table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
             yield table

@@ -1,5 +1,6 @@
 """Files of a few kilobytes that stand for gigabytes, in every encoding that repeats a value; and equality with pyarrow."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from common import parquet_rows
+from pipeline.verify import batches as verify_batches
 from schemas.table import UNREADABLE
 
 ROWS = 20_000
@@ -124,3 +126,20 @@ def test_damaged_footers_are_errors_and_do_not_end_the_process(tmp_path):
                 outcomes.add(type(error).__name__)
     assert {outcome for outcome in outcomes if isinstance(outcome, int)} == {2}
     assert "OSError" in outcomes
+
+
+def test_a_row_group_is_probed_once(tmp_path):
+    """The first page of a shard of images holds all of its images: three readings took thrice the time and traffic."""
+    read = []
+
+    class Counted(io.BytesIO):
+        def read(self, size=-1):
+            data = super().read(size)
+            read.append(len(data))
+            return data
+
+    image = pa.array([{"bytes": bytes([i % 256]) * 1_000, "path": None} for i in range(1_000)])
+    sink = io.BytesIO()
+    parquet.write_table(pa.table({"image": image}), sink, use_dictionary=False, compression="none")
+    assert sum(table.num_rows for table in verify_batches.batches(Counted(sink.getvalue()))) == 1_000
+    assert sum(read) < 2.5 * len(sink.getvalue())

@@ -104,7 +104,7 @@ def locate_images(mapped: mmap.mmap, parquet: pq.ParquetFile) -> EncodedImages:
     for group in range(parquet.num_row_groups):
         (column,) = probe.columns(group, [COLUMN])
         start = column.data_page_offset
-        values = _values(parquet_rows.batches(file, [COLUMN], [group]))
+        values = _values(parquet_rows.batches(file, [COLUMN], [group], probe=probe))
         location = _locate(values, mapped, start, start + column.total_compressed_size)
         if location is None:
             return _in_memory(list(_values(parquet_rows.limited(parquet_rows.batches(file, [COLUMN]), file))))
