@@ -92,9 +92,11 @@ def with_random_features(config: TrainConfig, sets: tuple[ImageSet, ImageSet]) -
 
 
 def _key(config: TrainConfig, network: nn.Module, bf16: bool, device: torch.device) -> str:
-    """Return the name of the store for a network, its weights, the input size and the precision."""
+    """Return the name of the store for a network, its weights and scale of inputs, the input size and the precision."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
+    # buffers again, since a state dictionary lacks those of Rescaled
+    tensors = network.state_dict() | dict(network.named_buffers())
+    for name, tensor in sorted(tensors.items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     size = {name: asdict(config.augment)[name] for name in ("resize", "size")}
     # features that earlier versions have computed in fp32 on a GPU are rounded to TF32

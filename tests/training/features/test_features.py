@@ -29,6 +29,7 @@ from training.features.store import FeatureStore
 from training.features.vectors import FeatureVectors
 from training.models.efficientnet_lite import VARIANTS, SameConv2d
 from training.models.registry import make_head, make_network
+from training.models.rescaled import Rescaled
 from training.run_directory import CONFIG
 from training.study import grid, plan
 from training.train import run_training
@@ -285,6 +286,15 @@ def test_features_of_another_precision_have_another_store(probe: Make) -> None:
         for bf16 in (False, True)
     ]
     assert len(set(names)) == 3  # bf16 is the same on both
+
+
+def test_features_of_inputs_on_another_scale_have_another_store(probe: Make) -> None:
+    """The scale is that of a library's weights, which another version of this software may know better."""
+    network, names = nn.Linear(1, 1), set()
+    for mean, deviation in ((0.5, 0.5), (0.5, 0.25), (0.4, 0.5)):
+        scaled = Rescaled(network, (mean,) * 3, (deviation,) * 3)
+        names.add(extract._key(probe(), scaled, bf16=False, device=CPU))
+    assert len(names) == 3
 
 
 def test_evaluate_takes_the_features_that_the_run_has_computed(
