@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -75,6 +76,7 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
     Auxiliary heads (AuxLogits, aux1, aux2) that the network lacks are ignored. Names of older versions of torchvision are
     accepted, which most of its files have. Raises DataError if other names or shapes differ, or if weights are not real
     numbers in floating point: torch would drop imaginary parts, and take the integers of a quantized network as weights.
+    Counts may be in floating point, as in averages of several files.
     """
     current = network.state_dict()
     # A copy with the attribute in which torch saves the versions of the modules.
@@ -89,7 +91,8 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
     odd = sorted(
         name
         for name in current.keys() & given.keys()
-        if current[name].is_floating_point() != given[name].is_floating_point() or given[name].is_complex()
+        if given[name].is_complex()
+        or (current[name].is_floating_point() and not given[name].is_floating_point())
     )
     odd += sorted(name for name in heads if current[name].shape[1:] != given[name].shape[1:])
     if len({(current[name].shape[:1], given[name].shape[:1]) for name in heads}) > 1:
@@ -98,8 +101,7 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
         del given[name]
     if not odd:
         try:
-            # Not strict, for the heads. Modules translate names of their older versions, such as batch norms without counts.
-            result = network.load_state_dict(given, strict=False)
+            result = _load(network, given)
         except Exception as error:  # other shapes, an unknown version, or a damaged record of versions
             raise DataError(
                 f"{source}: weights of another network ({error}); give the weights of network.name"
@@ -109,3 +111,20 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
         raise DataError(
             f"{source}: weights of another network (tensor {odd[0]!r} differs); give the weights of network.name"
         )
+
+
+def _load(network: nn.Module, given: dict[str, Tensor]) -> Any:
+    """Load weights as torch does, which returns the names that are missing and those that are unexpected.
+
+    Modules translate names of their older versions, such as batch norms without counts. Not strict, for the heads.
+    """
+    try:
+        return network.load_state_dict(given, strict=False)
+    except ValueError:
+        if type(given) is not dict:
+            raise
+        # A plain dictionary, as of a file of safetensors, has no versions, which MNASNet of torchvision requires.
+        versioned = network.state_dict()
+        versioned.clear()
+        versioned.update(given)
+        return network.load_state_dict(versioned, strict=False)

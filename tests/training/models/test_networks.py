@@ -200,6 +200,25 @@ def test_a_damaged_record_of_versions_is_an_error(versions: object, tmp_path: Pa
         read_weights(tmp_path / "numbers.pth")
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    "make", [partial(torchvision.models.DenseNet, 4, (1, 1), 4), torchvision.models.mnasnet0_5]
+)
+def test_averages_of_files_fit_in_both_formats(
+    make: Callable[..., nn.Module], suffix: str, tmp_path: Path
+) -> None:
+    """Averages have fractions of counts, and files of safetensors no versions, which MNASNet needs."""
+    donor, network = make(num_classes=5), make(num_classes=3)
+    averages = {name: tensor / 2 + tensor / 2 for name, tensor in donor.state_dict().items()}
+    if suffix == ".pth":
+        torch.save(averages, tmp_path / "weights.pth")
+    else:
+        save_file(averages, tmp_path / "weights.safetensors")
+    fill_network(network, read_weights(tmp_path / f"weights{suffix}"), "weights")
+    first, theirs = next(network.parameters()), next(donor.parameters())
+    assert torch.equal(first, theirs)
+
+
 class TwoHeads(nn.Module):
     """Two heads, and an auxiliary one that is part of the network, as in deit_tiny_distilled and volo_d1 of timm."""
 
