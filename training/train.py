@@ -15,7 +15,7 @@ from training.distributed import Processes
 from training.features.extract import with_features
 from training.features.vectors import FeatureVectors
 from training.loggers import Loggers
-from training.models.forward_cost import check_image_size
+from training.models.forward_cost import check_batch_parts, check_image_size
 from training.precision import choose_precision
 from training.recipes.default import resolve_recipe
 from training.recipes.registry import configure
@@ -89,6 +89,7 @@ def run_training(
     if not processes or processes.rank == 0:
         check_unlocked(directory)
     check_image_size(config, train)
+    check_batch_parts(config, train)
     threads = choose_threads(config, train, directory, device)
     with cpu_threads(threads):
         precision = choose_precision(config, train, directory, device, shared_choices)

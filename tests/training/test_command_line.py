@@ -357,3 +357,13 @@ def test_a_machine_without_enough_memory_is_an_error_with_a_remedy(
     error = capsys.readouterr().err
     assert "this machine is out of memory" in error
     assert "augment.resize" in error
+
+
+def test_a_run_trained_on_single_images_is_evaluated_on_smaller_ones(dataset: Path, tmp_path: Path) -> None:
+    """The network cannot be trained on one image of 8×8 pixels; the changed file stands for a run with larger images."""
+    run = tmp_path / "run"
+    assert main(train(dataset, run)) == 0
+    description = json.loads((run / "config.json").read_text())
+    description["config"]["accumulate"] = description["config"]["batch_size"]
+    (run / "config.json").write_text(json.dumps(description))
+    assert main(["evaluate", "--data", str(dataset), "--run", str(run)]) == 0

@@ -15,13 +15,16 @@ from training.models.registry import make_network
 
 
 def check_image_size(config: TrainConfig, data: ImageSet) -> None:
-    """Raise UsageError if the images of a set are smaller than the crop, or if the network does not take crops of this size.
+    """Raise UsageError if the images of a set are smaller than the crop, or if the network does not take crops of this size."""
+    if not isinstance(data.images, FeatureVectors):
+        forward_flops(config, data)
 
-    Networks with batch norm may take them only in larger parts of batches than one image.
+
+def check_batch_parts(config: TrainConfig, data: ImageSet) -> None:
+    """Raise UsageError if the parts of a batch are single images, and the network cannot be trained on one at a time.
+
+    Batch norm needs more than one value of each channel.
     """
-    if isinstance(data.images, FeatureVectors):
-        return
-    forward_flops(config, data)
     if config.batch_size == config.accumulate and not config.network.frozen:
         _check_single_images(config, config.augment.input_size(data.images.size), len(data.class_names))
 
