@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from common.errors import UsageError
+from training.errors import NOT_DETERMINISTIC
 
 # For deterministic runs. PyTorch reads it once, at the first call of cuBLAS, which may come before such a run.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -51,7 +52,7 @@ def kernel_settings(device: torch.device, deterministic: bool) -> Iterator[None]
         with full_precision(device):
             yield
     except RuntimeError as error:
-        operation, found, _ = str(error).partition(" does not have a deterministic implementation")
+        operation, found, _ = str(error).partition(NOT_DETERMINISTIC)
         if not found:
             raise
         raise UsageError(

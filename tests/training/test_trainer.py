@@ -1,6 +1,7 @@
 """The training loop: it learns, repeats bit-identically, and explains failures."""
 
 import copy
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from training.distributed import Processes
 from training.errors import DivergedError
 from training.method_config import MentorNetConfig
 from training.methods import dividemix
+from training.models.student import Student
 from training.records import EpochRow
 from training.study.results import CURVE
 from training.tensorboard import TensorBoard
@@ -287,3 +289,24 @@ def test_a_machine_that_cannot_compile_is_an_error_with_a_remedy(
     )
     with pytest.raises(UsageError, match=expected):
         Trainer(tiny_config(compile="default"), *sets, CPU).run(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory",
+        "adaptive_max_pool2d_cuda does not have a deterministic implementation",
+    ],
+)
+def test_errors_of_a_compiled_network_that_have_another_cause_keep_their_remedy(
+    message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_later(_network: object, mode: str) -> Any:
+        def fail(_images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError(message)
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile_later)
+    with pytest.raises(RuntimeError, match=re.escape(message)):
+        Student(torch.nn.Identity(), None, "default")(torch.zeros(1))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, autocast, bfloat16, nn
 
 from common.errors import UsageError
+from training.errors import NO_MEMORY, NOT_DETERMINISTIC
 from training.models.freezing import evaluation_mode
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -42,7 +43,10 @@ class Student:
         try:
             logits: Tensor = self._compiled_network(images)
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError):
+            # errors that have nothing to do with compiling, and have remedies of their own
+            if isinstance(error, torch.OutOfMemoryError) or any(
+                words in str(error) for words in (NO_MEMORY, NOT_DETERMINISTIC)
+            ):
                 raise
             reason = str(error).partition("\n")[0]
             raise UsageError(
