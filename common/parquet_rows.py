@@ -22,7 +22,7 @@ MAX_EXPANSION = 200
 """Bytes in memory per byte of a file of which more than BYTES_AT_ONCE are held; ids, scores and images have below 20."""
 _PLAIN = {"PLAIN", "RLE", "BIT_PACKED"}
 _DICTIONARY = {*_PLAIN, "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
-# Of the first row of a row group, which is read twice: otherwise pyarrow reads whole columns for it.
+# For the first row of a row group: otherwise pyarrow reads whole columns for it, and so it reads whole pages.
 _PROBE_BYTES = 1 << 16
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 
@@ -37,7 +37,8 @@ def batches(
     """Yield the rows of a file in batches of at most `rows_at_once` rows and about BYTES_AT_ONCE per column.
 
     file: whatever ParquetFile accepts. columns: names or paths (`image.bytes`); None: all. groups: row groups; None: all.
-    probe: the Probe of the file, if the caller has one. Raises pa.ArrowInvalid if a column expands more than MAX_EXPANSION times, and what pyarrow raises for damaged files.
+    probe: the Probe of the file, if the caller has one. Raises pa.ArrowInvalid if a column expands more than MAX_EXPANSION
+    times, or if a row group has other rows than the footer states; and what pyarrow raises for damaged files.
     """
     reader = parquet.ParquetFile(file, metadata=probe.metadata if probe else None)
     probe = probe or Probe(file, reader)

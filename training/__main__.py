@@ -11,6 +11,7 @@ from common.command_line import Parser, add_overrides, add_verb, escape_unencoda
 from common.errors import DataError
 from common.temporary_folder import use_process_folder
 from training.config import METHODS
+from training.errors import NO_MEMORY
 from training.flags import add_data, add_resident, positive
 from training.study.flags import add_study_verbs
 
@@ -174,18 +175,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_verb(lambda: _run(arguments), EXTRAS)
 
 
+_TRAIN_IN_LESS_MEMORY = "end other programs, use smaller images (augment.resize) or batches, or stream the images with --resident-gb 0"
+_MEMORY_REMEDIES = {
+    "train": _TRAIN_IN_LESS_MEMORY,
+    "study": _TRAIN_IN_LESS_MEMORY,
+    "evaluate": "end other programs, or stream the images with --resident-gb 0",
+}
+
+
 def _run(arguments: argparse.Namespace) -> int:
     module = import_module(MODULES[arguments.verb])  # torch, which is slow, only where the verb needs it
     try:
         code: int = module.verb(arguments)
         return code
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
-            reason = str(error).split("DefaultCPUAllocator: ")[-1] or "no memory left"
-            raise DataError(
-                f"this machine is out of memory ({reason}); end other programs, use smaller images (augment.resize) or batches, "
-                "or stream the images with --resident-gb 0"
-            ) from error
+        if isinstance(error, MemoryError) or NO_MEMORY in str(error):
+            reason = str(error).split(NO_MEMORY)[-1] or "no memory left"
+            remedy = _MEMORY_REMEDIES.get(
+                arguments.verb, "end other programs, or use a machine with more memory"
+            )
+            raise DataError(f"this machine is out of memory ({reason}); {remedy}") from error
         if type(error).__name__ != "OutOfMemoryError":  # compared by name, to avoid importing torch
             raise
         remedy = (

@@ -18,7 +18,7 @@ from common.errors import DataError
 from schemas.manifest import MANIFEST
 from tests.training.conftest import NAMES, striped, write_set
 from training import metrics
-from training.__main__ import MODULES, main
+from training.__main__ import MODULES, main, parser
 from training.data.shards import read_manifest
 from training.measurement import Measurement
 
@@ -367,3 +367,26 @@ def test_a_run_trained_on_single_images_is_evaluated_on_smaller_ones(dataset: Pa
     description["config"]["accumulate"] = description["config"]["batch_size"]
     (run / "config.json").write_text(json.dumps(description))
     assert main(["evaluate", "--data", str(dataset), "--run", str(run)]) == 0
+
+
+def test_the_remedy_for_a_machine_without_memory_names_flags_that_the_verb_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise MemoryError
+
+    words = {
+        "train": ["--data", "d", "--set-name", "s", "--output", "o"],
+        "evaluate": ["--data", "d", "--run", "r"],
+        "study": ["--data", "d", "--output", "o"],
+        "plot": ["o"],
+        "distrusted": ["r"],
+        "export": ["r", "--output", "o"],
+    }
+    for verb, more in words.items():
+        monkeypatch.setattr(f"{MODULES[verb]}.verb", fail)
+        assert main([verb, *more]) == 1
+        error = capsys.readouterr().err
+        assert "this machine is out of memory" in error
+        has_flag = "resident_gb" in vars(parser().parse_args([verb, *more]))
+        assert ("--resident-gb" in error) == has_flag, verb
