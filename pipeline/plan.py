@@ -47,17 +47,18 @@ def applies(stage: str, config: BuildConfig) -> bool:
 def check_inputs(config: BuildConfig, stages: Sequence[str]) -> None:
     """Read the beginning of all input files of the stages. Raises DataError for the first one that is not valid.
 
-    Raises UsageError if sets are to be made without a list of clean or of test images, before any stage runs.
+    Raises UsageError if a build is to make sets without a list of clean or of test images, before any stage runs.
     """
     if {"fetch", "ingest"} & set(stages):
         for path in list_paths(config).values():
             check_readable(path, RETRIEVAL_LIST)
     if "aggregate" in stages:
         aggregate.check_inputs(config)
-    if "split" in stages:
+    if {"ingest", "split"} <= set(stages):
         for key in ("clean", "test"):
             if not getattr(config, key):
                 raise UsageError(f"{key} names no list, but sets need {key} images; add a list")
+    if "split" in stages:
         for name in config.noise.fixed_sets:
             check_readable(files.join(config.source, name), FIXED_SET)
 
