@@ -74,8 +74,12 @@ FAULT = 'Traceback (most recent call last):\ncommon.errors.DataError: votes.csv,
 
 
 def committed(cloud: Cloud) -> dict[str, bytes]:
-    """All that readers see of the build; what a failed attempt has staged is removed by the next one."""
-    names = [name for name in cloud.names("built/") if "/jobs/" not in name and "/_staged/" not in name]
+    """All that readers see of the build; what a failed attempt has staged is removed by the next one.
+
+    Without ingest/versions.json, which goes at the start of ingest, the next ingest runs again.
+    """
+    hidden = ("/jobs/", "/_staged/", "/ingest/versions.json")
+    names = [name for name in cloud.names("built/") if not any(part in name for part in hidden)]
     return {name: cloud.read(name) for name in names}
 
 
