@@ -76,7 +76,7 @@ FAULT = 'Traceback (most recent call last):\ncommon.errors.DataError: votes.csv,
 def committed(cloud: Cloud) -> dict[str, bytes]:
     """All that readers see of the build; what a failed attempt has staged is removed by the next one.
 
-    Without ingest/versions.json, which goes at the start of ingest, the next ingest runs again.
+    Ingest removes ingest/versions.json when it starts, so that it runs again after a failure.
     """
     hidden = ("/jobs/", "/_staged/", "/ingest/versions.json")
     names = [name for name in cloud.names("built/") if not any(part in name for part in hidden)]
