@@ -175,35 +175,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_verb(lambda: _run(arguments), EXTRAS)
 
 
-_TRAIN_IN_LESS_MEMORY = "end other programs, use smaller images (augment.resize) or batches, or stream the images with --resident-gb 0"
-_MEMORY_REMEDIES = {
-    "train": _TRAIN_IN_LESS_MEMORY,
-    "study": _TRAIN_IN_LESS_MEMORY,
-    "evaluate": "end other programs, or stream the images with --resident-gb 0",
-}
-
-
 def _run(arguments: argparse.Namespace) -> int:
     module = import_module(MODULES[arguments.verb])  # torch, which is slow, only where the verb needs it
     try:
         code: int = module.verb(arguments)
         return code
     except (RuntimeError, MemoryError) as error:
+        remedies = _memory_remedies(arguments)
         if isinstance(error, MemoryError) or NO_MEMORY in str(error):
             reason = str(error).split(NO_MEMORY)[-1] or "no memory left"
-            remedy = _MEMORY_REMEDIES.get(
-                arguments.verb, "end other programs, or use a machine with more memory"
-            )
-            raise DataError(f"this machine is out of memory ({reason}); {remedy}") from error
+            raise DataError(
+                f"this machine is out of memory ({reason}); end other programs{remedies}, or use a machine with more memory"
+            ) from error
         if type(error).__name__ != "OutOfMemoryError":  # compared by name, to avoid importing torch
             raise
-        remedy = (
-            "compute each batch in parts with --set accumulate=2 (or more), or stream the images with --resident-gb 0"
-            if arguments.verb == "train"
-            else "end other programs that use it, stream the images with --resident-gb 0, or run on the CPU by setting "
+        raise DataError(
+            f"the GPU is out of memory ({error}); end other programs that use it{remedies}, or run on the CPU by setting "
             "CUDA_VISIBLE_DEVICES to an empty value"
-        )
-        raise DataError(f"the GPU is out of memory ({error}); {remedy}") from error
+        ) from error
+
+
+def _memory_remedies(arguments: argparse.Namespace) -> str:
+    """Return how the verb can do with less memory, each remedy after a comma."""
+    remedies = []
+    if "resident_gb" in arguments:
+        remedies.append("stream the images with --resident-gb 0")
+    if arguments.verb in ("train", "study"):
+        remedies.append("use smaller images (augment.resize)")
+    if arguments.verb == "train":
+        remedies.append("compute each batch in parts with --set accumulate=2 (or more)")
+    return "".join(f", {remedy}" for remedy in remedies)
 
 
 if __name__ == "__main__":

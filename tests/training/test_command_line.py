@@ -369,11 +369,14 @@ def test_a_run_trained_on_single_images_is_evaluated_on_smaller_ones(dataset: Pa
     assert main(["evaluate", "--data", str(dataset), "--run", str(run)]) == 0
 
 
-def test_the_remedy_for_a_machine_without_memory_names_flags_that_the_verb_has(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "place"), [(MemoryError(), "this machine"), (torch.OutOfMemoryError(), "the GPU")]
+)
+def test_the_remedy_for_too_little_memory_names_flags_that_the_verb_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, place: str
 ) -> None:
     def fail(_: object) -> int:
-        raise MemoryError
+        raise error
 
     words = {
         "train": ["--data", "d", "--set-name", "s", "--output", "o"],
@@ -386,7 +389,7 @@ def test_the_remedy_for_a_machine_without_memory_names_flags_that_the_verb_has(
     for verb, more in words.items():
         monkeypatch.setattr(f"{MODULES[verb]}.verb", fail)
         assert main([verb, *more]) == 1
-        error = capsys.readouterr().err
-        assert "this machine is out of memory" in error
+        message = capsys.readouterr().err
+        assert f"{place} is out of memory" in message
         has_flag = "resident_gb" in vars(parser().parse_args([verb, *more]))
-        assert ("--resident-gb" in error) == has_flag, verb
+        assert ("--resident-gb" in message) == has_flag, verb
