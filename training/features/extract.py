@@ -61,7 +61,7 @@ def with_features(
     Raises KeyboardInterrupt if `stop()` returns true, UsageError as `backbone` does.
     """
     network, bf16 = backbone(config.network).to(device), use_bf16(config.precision, device)
-    key = _key(config, network, bf16, device)
+    key = _key(config, network, bf16)
     store = FeatureStore(folder / key)
     result = []
     for data in sets:
@@ -91,17 +91,15 @@ def with_random_features(config: TrainConfig, sets: tuple[ImageSet, ImageSet]) -
     return train, test
 
 
-def _key(config: TrainConfig, network: nn.Module, bf16: bool, device: torch.device) -> str:
+def _key(config: TrainConfig, network: nn.Module, bf16: bool) -> str:
     """Return the name of the store for a network, its weights and scale of inputs, the input size and the precision."""
     digest = hashlib.sha256()
-    # buffers again, since a state dictionary lacks those of Rescaled
+    # The state dictionary lacks the buffers of Rescaled, which hold the scale.
     tensors = network.state_dict() | dict(network.named_buffers())
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     size = {name: asdict(config.augment)[name] for name in ("resize", "size")}
-    # features that earlier versions have computed in fp32 on a GPU are rounded to TF32
-    precision = [bf16] if bf16 or device.type == "cpu" else [bf16, "ieee"]
-    digest.update(json.dumps([size, *precision], sort_keys=True).encode())
+    digest.update(json.dumps([size, bf16], sort_keys=True).encode())
     return f"{config.network.name.replace('/', '-')}-{digest.hexdigest()[:16]}"
 
 
