@@ -25,17 +25,13 @@ def check_batch_parts(config: TrainConfig, data: ImageSet) -> None:
 
     Batch norm needs more than one value of each channel.
     """
-    if config.batch_size == config.accumulate and not config.network.frozen:
-        _check_single_images(config, config.augment.input_size(data.images.size), len(data.class_names))
-
-
-def _check_single_images(config: TrainConfig, size: tuple[int, int], classes: int) -> None:
-    """Raise UsageError if the network cannot be trained on one image of `size` (height, width) at a time."""
-    network = make_network(config.network.untrained(), classes, seed=0)
+    if config.batch_size != config.accumulate or config.network.frozen:
+        return
+    network = make_network(config.network.untrained(), len(data.class_names), seed=0)
     freeze_before(network, config.network.train_from)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            train_mode(network)(torch.zeros(1, 3, *size))
+            train_mode(network)(torch.zeros(1, 3, *config.augment.input_size(data.images.size)))
     except ValueError as error:  # of batch norm
         raise UsageError(
             f"batch_size={config.batch_size}, accumulate={config.accumulate}: {config.network.name} cannot be trained on one "
