@@ -41,12 +41,9 @@ def default_recipe(about: Mapping[str, Any], images: int, *, gpu: bool) -> tuple
     side = settings.get("size") if settings.get("resize") != "none" else None
     machine = "a GPU" if gpu else "no GPU"
     if side is None or side >= PHOTO_SIDE:
-        size = (
-            f"{counted(images, 'image')} of {side} pixels"
-            if side
-            else f"{counted(images, 'image')} of several sizes"
-        )
-        return ("fine_tune" if gpu else "linear_probe"), f"{size}, {machine}"
+        sizes = f"{side} pixels" if side else "several sizes"
+        recipe = "fine_tune" if gpu else "linear_probe"
+        return recipe, f"{counted(images, 'image')} of {sizes}, {machine}"
     if gpu:
         return "mini_imagenet_32", f"images of {side} pixels, {machine}"
     name = "cifar10n_cpu" if images >= FEW_IMAGES else "tiny"
