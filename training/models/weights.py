@@ -1,7 +1,6 @@
 """Pretrained weights from local files."""
 
 import re
-from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from common.errors import DataError
 
 PRETRAINED = "pretrained"
 SUFFIXES = (".safetensors", ".pth")
-# torchvision's files of DenseNets have names from before module names could not contain dots; it translates them itself
+# DenseNet files of torchvision have names such as norm.1, from when names of modules could contain dots. torchvision renames
+# them, too, when it downloads the files.
 _OLD_DENSE_LAYER = re.compile(r"(.*\.denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
 
 
@@ -61,7 +61,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is a tensor that can be copied into a parameter: torch also saves sparse, quantized and empty shells."""
+    """Whether a value is a tensor that can be copied into a parameter: not sparse, not quantized, and with data."""
     return (
         isinstance(value, Tensor)
         and value.layout == torch.strided
@@ -70,7 +70,7 @@ def _is_plain(value: object) -> bool:
     )
 
 
-def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+def fill_network(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Copy weights into a network; heads for another number of classes keep their initial weights.
 
     Auxiliary heads (AuxLogits, aux1, aux2) that the network lacks are ignored. Names of older versions of torchvision are
@@ -79,9 +79,8 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
     Counts may be in floating point, as in averages of several files.
     """
     current = network.state_dict()
-    # A copy with the attribute in which torch saves the versions of the modules.
+    # copy() keeps the attribute in which torch saves the versions of the modules; dict() would lose it.
     given = copy(tensors)
-    assert isinstance(given, dict)
     for name in tensors:
         if name not in current and name.lower().startswith("aux"):
             del given[name]
