@@ -230,8 +230,8 @@ class TrainConfig:
     timed steps, of at least 10 ms, are 1.1 times as fast. A resumed run keeps its precision."""
 
     threads: int = 0
-    """CPU threads, up to 1,024; 0: 1 for a small network, else as many as the process may use. A resumed run keeps the number it
-    started with, because the last bits of the results may depend on it."""
+    """CPU threads, up to 1,024; 0: 1 for a small network, else as many as the process may use. A resumed run keeps the
+    number it started with, because the last bits of the results may depend on it."""
 
     compile: Literal["off", "default", "reduce-overhead"] = "off"
     """Mode of torch.compile for training passes: `off`, `default`, or `reduce-overhead` (CUDA graphs). Compiling takes

@@ -172,10 +172,9 @@ class RunProgress:
         if self.predicted_seconds < QUIET_SECONDS:
             return
         evaluations = sum(1 for images in self.evaluation_images.values() if images)
-        self._write(
-            f"{self.title}: about {duration(left)} for {counted(self.steps - self.step, 'step')} and {counted(evaluations, 'evaluation')}, "
-            f"at {self.estimate.images_per_second:,.0f} images/s"
-        )
+        steps, evaluated = counted(self.steps - self.step, "step"), counted(evaluations, "evaluation")
+        speed = f"{self.estimate.images_per_second:,.0f} images/s"
+        self._write(f"{self.title}: about {duration(left)} for {steps} and {evaluated}, at {speed}")
 
     def _print_line(self) -> None:
         now = self.clock()

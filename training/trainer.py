@@ -104,8 +104,8 @@ class Trainer:
 
         If `progress`, stderr says how far the run is and how long it takes, under `title` (default: the folder's name).
         A finished run is not trained again. Raises KeyboardInterrupt after a checkpoint if `stop()` returns true,
-        DivergedError if a loss or a prediction is not finite, UsageError if the folder holds another run or other files, or if another
-        process trains in it.
+        DivergedError if a loss or a prediction is not finite, UsageError if the folder holds another run or other files, or
+        if another process trains in it.
         """
         leader = self.processes.rank == 0
         if leader:

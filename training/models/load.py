@@ -29,7 +29,8 @@ def load_network(
 
     `name`: as network.name (docs/reference/config.md), with the number of `classes` and optionally a file of `weights`;
     or a folder written by `export`, whose network is returned in evaluation mode, with the attribute `class_names`.
-    Raises UsageError for an unknown name, and for other classes or weights than those of a folder, DataError for weights that do not fit.
+    Raises UsageError for an unknown name, and for `classes` or `weights` that contradict a folder; DataError for weights that
+    do not fit.
     """
     folder = Path(name)
     if (folder / CONFIG).is_file():
