@@ -1,11 +1,11 @@
-"""Read Parquet files of others in bounded memory.
+"""Read untrusted Parquet files in bounded memory.
 
-A few hundred bytes of Parquet can stand for gigabytes: a dictionary, a shared prefix or a compressed page repeats one long
+A few hundred bytes of Parquet can expand to gigabytes: a dictionary, a shared prefix or a compressed page repeats one long
 value in each row. Rows are therefore read in batches whose size depends on the longest value, and a table is held in memory
 only if it is not much larger than its file.
 
-Dictionaries are measured. The encodings and sizes of pages are those that the footer of a file states: a footer that denies
-shared prefixes is believed, and one that denies the size of a page costs that page, of at most 2 GiB.
+The values of dictionaries are measured. Encodings and page sizes are taken from the footer of the file, which can be forged:
+a forged page size makes pyarrow allocate that page, of at most 2 GiB.
 """
 
 import os
@@ -19,10 +19,10 @@ from pyarrow import parquet
 ROWS_AT_ONCE = 65536
 BYTES_AT_ONCE = 256 << 20
 MAX_EXPANSION = 200
-"""Bytes in memory per byte of a file of which more than BYTES_AT_ONCE are held; ids, scores and images have below 20."""
+"""Largest ratio of bytes in memory to bytes in the file, for more than BYTES_AT_ONCE; ids, scores and images are below 20."""
 _PLAIN = {"PLAIN", "RLE", "BIT_PACKED"}
 _DICTIONARY = {*_PLAIN, "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
-# For the first row of a row group: otherwise pyarrow reads whole columns for it, and so it reads whole pages.
+# Buffer for the first row of a row group. With it pyarrow reads whole pages, without it whole columns.
 _PROBE_BYTES = 1 << 16
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 
@@ -67,11 +67,16 @@ def read_table(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
             state = "missing" if name not in schema.names else "there more than once"
             raise pa.ArrowInvalid(f"the column {name!r} is {state}")
     schema = pa.schema([schema.field(name) for name in names], schema.metadata)
-    return pa.Table.from_batches([part.select(names) for part in limited(batches(file, names), file)], schema)
+    return pa.Table.from_batches(
+        [part.select(names) for part in limit_expansion(batches(file, names), file)], schema
+    )
 
 
-def limited(parts: Iterable[pa.RecordBatch], file: Any) -> Iterator[pa.RecordBatch]:
-    """Yield batches that are held together in memory. Raises pa.ArrowInvalid if they take too much for the size of `file`."""
+def limit_expansion(parts: Iterable[pa.RecordBatch], file: Any) -> Iterator[pa.RecordBatch]:
+    """Yield batches that the caller holds in memory together.
+
+    Raises pa.ArrowInvalid if they take more than BYTES_AT_ONCE and MAX_EXPANSION times the size of `file`.
+    """
     stored, taken = _file_bytes(file), 0
     for part in parts:
         taken += part.nbytes
@@ -85,7 +90,7 @@ def _check_expansion(size: int, stored: int, what: str) -> None:
 
 
 class Probe:
-    """What the columns of a row group hold, by its footer, its first row and its dictionaries."""
+    """Facts about the columns of a row group, from the footer, the first row and the dictionaries."""
 
     def __init__(self, file: Any, reader: parquet.ParquetFile) -> None:
         self.metadata = reader.metadata
@@ -100,12 +105,12 @@ class Probe:
         )
 
     def columns(self, group: int, names: Sequence[str] | None) -> list[parquet.ColumnChunkMetaData]:
-        """Return what the footer states about the columns `names` of a row group.
+        """Return the metadata of the columns `names` of a row group.
 
-        One row is read first: what the footer states wrongly is then an error of pyarrow, while RowGroupMetaData.column
-        ends the process for some of these faults.
+        One row is read first, so that a footer that contradicts itself is an error of pyarrow: for some of these faults,
+        RowGroupMetaData.column ends the process.
         """
-        # The first page of a shard of images may hold all images of the row group: it is read once.
+        # The first page can hold all images of the row group, so it is read only once.
         asked = {(group, name) for name in names} if names is not None else {(group, None)}
         if (group, None) not in self._valid and not asked <= self._valid:
             _first_row(self._rows, group, names)

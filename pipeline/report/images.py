@@ -62,7 +62,7 @@ class StoredImages:
 
     def _read_group(self, shard: int, group: int) -> pa.ChunkedArray:
         with self._opened(shard) as file:
-            parts = parquet_rows.limited(parquet_rows.batches(file, [_BYTES], [group]), file)
+            parts = parquet_rows.limit_expansion(parquet_rows.batches(file, [_BYTES], [group]), file)
             return pa.chunked_array([part["image"].field("bytes") for part in parts], pa.binary())
 
     @contextmanager

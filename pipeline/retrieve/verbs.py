@@ -180,7 +180,8 @@ def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> d
     finally:
         client.close()
     say(
-        f"{counted(counts['rows'], 'row')} in {arguments.output}, {counted(counts['requests'], 'request')}, {counts['skipped']:,} skipped"
+        f"{counted(counts['rows'], 'row')} in {arguments.output}, {counted(counts['requests'], 'request')}, "
+        f"{counts['skipped']:,} skipped"
     )
     if counts["short"]:
         say(

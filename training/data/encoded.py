@@ -2,8 +2,8 @@
 
 A global shuffle reads images in any order, but Parquet reads whole row groups. The pipeline stores encoded images with
 plain encoding and without compression, so their bytes are contiguous in the file. Opening a shard finds their offsets
-by comparing the file with the values that Arrow reads. Images of shards in other encodings are kept in memory, unless they
-take far more of it than their file (common/parquet_rows.py).
+by comparing the file with the values that Arrow reads. Images of shards in other encodings are kept in memory; if they
+would take far more of it than their file does, that is an error (common/parquet_rows.py).
 """
 
 import contextlib
@@ -107,7 +107,9 @@ def locate_images(mapped: mmap.mmap, parquet: pq.ParquetFile) -> EncodedImages:
         values = _values(parquet_rows.batches(file, [COLUMN], [group], probe=probe))
         location = _locate(values, mapped, start, start + column.total_compressed_size)
         if location is None:
-            return _in_memory(list(_values(parquet_rows.limited(parquet_rows.batches(file, [COLUMN]), file))))
+            return _in_memory(
+                list(_values(parquet_rows.limit_expansion(parquet_rows.batches(file, [COLUMN]), file)))
+            )
         parts.append(_in_file(mapped, *location))
     return join(parts) if parts else EncodedImages((), *(np.zeros(0, np.int64) for _ in range(3)))
 
