@@ -108,15 +108,19 @@ def test_of_many_that_start_at_once_at_most_one_gets_the_folder(output, expired)
     assert not leases(output)
 
 
+def wait_until_extended(output):
+    (path,) = leases(output)
+    first = json.loads(path.read_text())["expires"]
+    end = time.monotonic() + 10
+    while json.loads(path.read_text())["expires"] == first:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_a_held_lease_is_extended(output, monkeypatch):
     monkeypatch.setattr(lease, "REFRESH_SECONDS", 0.01)
     with hold_lease(output):
-        (path,) = leases(output)
-        first = json.loads(path.read_text())["expires"]
-        end = time.monotonic() + 10
-        while json.loads(path.read_text())["expires"] == first:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        wait_until_extended(output)
 
 
 @pytest.mark.parametrize("error", [DataError("no answer"), OSError(errno.EMFILE, "Too many open files")])
@@ -131,12 +135,7 @@ def test_a_renewal_that_fails_is_tried_again(output, monkeypatch, error):
     monkeypatch.setattr(lease, "REFRESH_SECONDS", 0.01)
     monkeypatch.setattr(files, "write_text", fail_twice)
     with hold_lease(output):
-        (path,) = leases(output)
-        first = json.loads(path.read_text())["expires"]
-        end = time.monotonic() + 10
-        while json.loads(path.read_text())["expires"] == first:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        wait_until_extended(output)
     assert not errors
 
 
